@@ -1,0 +1,200 @@
+"""Joining, promotion, new addresses, lost data and ghosts: at most one change per decision.
+
+The lock between units that want to join is the cluster itself: it admits one learner at a time.
+A unit that finds another learner waits, and is woken when that one's databag says it votes.
+"""
+
+from etcd_charm.cluster.facts import (
+    ClusterView,
+    Facts,
+    MemberId,
+    MemberView,
+    UnitName,
+    name_member,
+)
+from etcd_charm.cluster.steps import (
+    AddLearner,
+    Plan,
+    Promote,
+    RemoveMember,
+    SetDataAside,
+    StartJoiner,
+    StartMember,
+    Step,
+    UpdateMember,
+    Waiting,
+    WokenBy,
+)
+
+GHOST_ABSENCE_S = 60
+"""A unit must be missing from goal-state in two hooks this far apart before it counts as gone."""
+CATCH_UP_S = 20
+"""A hook waits this long for a learner to catch up; a data set that needs longer takes hooks."""
+PROMOTE_SOON_S = 1
+"""The promotion is the next change, so it needs the next hook."""
+UNREACHABLE_RETRY_S = 10
+"""A cluster that answers nobody is usually electing; asking again is cheap."""
+
+
+def decide_join(facts: Facts) -> Plan:
+    """Decide for a unit with an empty data directory while the cluster exists."""
+    view = facts.view
+    if view is None or not view.has_quorum:
+        reason = "waiting for the cluster to answer with a quorum"
+        return Plan(waiting=Waiting(reason, WokenBy.TIMER, UNREACHABLE_RETRY_S))
+    member = facts.member
+    if member is None:
+        return _enter(facts, view)
+    if member.name:
+        return _replace_lost(member)
+    return Plan(
+        steps=(StartJoiner(),),
+        waiting=Waiting("joining as a learner", WokenBy.TIMER, PROMOTE_SOON_S),
+    )
+
+
+def _enter(facts: Facts, view: ClusterView) -> Plan:
+    if view.learners:
+        other = view.learners[0]
+        who = other.name or f"member {other.member_id:x}"
+        return Plan(waiting=Waiting(f"waiting for {who} to finish joining", WokenBy.PEER))
+    return Plan(
+        steps=(AddLearner(facts.peer_url), StartJoiner()),
+        waiting=Waiting("joining as a learner", WokenBy.TIMER, PROMOTE_SOON_S),
+    )
+
+
+def _replace_lost(member: MemberView) -> Plan:
+    """Answer the loss of a member's data: a new member takes its place, never an empty one.
+
+    A member that votes again after it forgot what it voted for can undo a committed write.
+    """
+    reason = "its data is gone"
+    return Plan(
+        steps=(RemoveMember(member.member_id, reason),),
+        waiting=Waiting("its data is gone, joining anew", WokenBy.TIMER, PROMOTE_SOON_S),
+    )
+
+
+def decide_foreign(facts: Facts) -> Plan:
+    """Decide for a unit whose storage holds another cluster's data while ours exists."""
+    del facts
+    return Plan(
+        steps=(SetDataAside("it belongs to another cluster"),),
+        waiting=Waiting("joining with empty data", WokenBy.TIMER, PROMOTE_SOON_S),
+    )
+
+
+def decide_membership(facts: Facts) -> Plan:
+    """Decide for a unit with its own data: start it, then at most one change to the list."""
+    if not facts.engine.is_running:
+        return _decide_stopped(facts)
+    view = facts.view
+    if view is None or not view.has_quorum:
+        reason = "waiting for the cluster to answer with a quorum"
+        return Plan(waiting=Waiting(reason, WokenBy.TIMER, UNREACHABLE_RETRY_S))
+    member = facts.member
+    if member is None:
+        return _decide_removed()
+    return _decide_own_change(facts, member) or _decide_for_others(facts, view)
+
+
+def _decide_stopped(facts: Facts) -> Plan:
+    """Start a stopped member, unless a quorum says that it is one no longer."""
+    view = facts.view
+    if view is not None and view.has_quorum and facts.member is None:
+        return _decide_removed()
+    waiting = Waiting("starting", WokenBy.TIMER, PROMOTE_SOON_S)
+    return Plan(steps=(StartMember(),), waiting=waiting)
+
+
+def _decide_removed() -> Plan:
+    return Plan(
+        steps=(SetDataAside("the cluster removed this member"),),
+        waiting=Waiting("removed from the cluster, joining anew", WokenBy.TIMER, PROMOTE_SOON_S),
+    )
+
+
+def _decide_own_change(facts: Facts, member: MemberView) -> Plan | None:
+    if facts.peer_url not in member.peer_urls:
+        return Plan(
+            steps=(UpdateMember(member.member_id, facts.peer_url),),
+            waiting=Waiting("announcing a new address", WokenBy.TIMER, PROMOTE_SOON_S),
+        )
+    if member.is_learner:
+        return Plan(
+            steps=(Promote(member.member_id, CATCH_UP_S),),
+            waiting=Waiting("catching up as a learner", WokenBy.TIMER, UNREACHABLE_RETRY_S),
+        )
+    return None
+
+
+def _decide_for_others(facts: Facts, view: ClusterView) -> Plan:
+    """Do what a unit cannot do itself: remove what it left behind. One actor: the Juju leader."""
+    if not facts.is_leader:
+        return Plan()
+    ghosts = find_ghosts(facts, view)
+    remembered = dict(facts.absent_since_s)
+    absent = tuple(
+        (ghost.member_id, remembered.get(ghost.member_id, facts.now_s)) for ghost in ghosts
+    )
+    step = _choose_ghost(facts, view, ghosts, dict(absent))
+    if step is not None:
+        waiting = Waiting("a member was removed", WokenBy.TIMER, PROMOTE_SOON_S)
+        return Plan(steps=(step,), absent_since_s=absent, waiting=waiting)
+    if ghosts:
+        youngest = max(since for _, since in absent)
+        left_s = max(PROMOTE_SOON_S, youngest + GHOST_ABSENCE_S - facts.now_s)
+        reason = f"watching {len(ghosts)} member(s) whose unit is gone"
+        return Plan(absent_since_s=absent, waiting=Waiting(reason, WokenBy.TIMER, left_s))
+    return Plan()
+
+
+def find_ghosts(facts: Facts, view: ClusterView) -> tuple[MemberView, ...]:
+    """Return the unreachable members of this application whose unit Juju does not have.
+
+    `relation-list` proves nothing (a fresh leader has joined nobody yet), so only goal-state
+    counts. A member with a name that is not ours was added by an operator and is left alone. A
+    member without a name never ran; it belongs to nobody only if every unit has shown its address.
+    """
+    if facts.unit not in facts.units_known:
+        return ()
+    own_names = {name_member(unit) for unit in facts.units_known}
+    addresses = {peer.peer_url for peer in facts.peers if peer.peer_url} | {facts.peer_url}
+    shown = {peer.unit for peer in facts.peers if peer.peer_url} | {facts.unit}
+    all_shown = facts.units_known <= shown
+    ghosts: list[MemberView] = []
+    for member in view.members:
+        if member.is_reachable:
+            continue
+        if member.name:
+            if member.name not in own_names and _is_named_by_us(facts.unit, member.name):
+                ghosts.append(member)
+        elif all_shown and not addresses & set(member.peer_urls):
+            ghosts.append(member)
+    return tuple(ghosts)
+
+
+def _is_named_by_us(unit: UnitName, member_name: str) -> bool:
+    application = unit.partition("/")[0]
+    return member_name.startswith(application) and member_name[len(application) :].isdigit()
+
+
+def _choose_ghost(
+    facts: Facts,
+    view: ClusterView,
+    ghosts: tuple[MemberView, ...],
+    absent_since_s: dict[MemberId, int],
+) -> Step | None:
+    for ghost in ghosts:
+        is_old = facts.now_s - absent_since_s[ghost.member_id] >= GHOST_ABSENCE_S
+        if is_old and keeps_quorum_without(view, ghost):
+            return RemoveMember(ghost.member_id, "its unit is gone")
+    return None
+
+
+def keeps_quorum_without(view: ClusterView, leaver: MemberView) -> bool:
+    """Whether the voters that answer are a majority of the voters that remain."""
+    remaining = [voter for voter in view.voters if voter.member_id != leaver.member_id]
+    reachable = sum(voter.is_reachable for voter in remaining)
+    return bool(remaining) and reachable > len(remaining) // 2

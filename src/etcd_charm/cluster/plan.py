@@ -1,0 +1,90 @@
+"""The decision of one hook: the order in which the rooms are asked.
+
+What comes first matters. A dying unit decides nothing here (its teardown hooks do). A unit whose
+storage was taken away keeps still. Data that exists is started before anything is joined, and the
+cluster is founded only when nothing shows that it exists.
+"""
+
+from dataclasses import replace
+
+from etcd_charm.cluster.facts import DataState, Facts
+from etcd_charm.cluster.founding import decide_adoption, decide_claim, decide_founding
+from etcd_charm.cluster.membership import decide_foreign, decide_join, decide_membership
+from etcd_charm.cluster.rollout import TURN_COMMIT_S, decide_restart, decide_turn
+from etcd_charm.cluster.steps import AppWrites, Plan, Waiting, WokenBy
+
+WATCH_S = 20
+"""A member that restarts is back within this time; the timer backs off for one that is not."""
+
+
+def decide(facts: Facts) -> Plan:
+    """Return what this unit does now. Pure: equal facts, equal plan."""
+    if facts.is_dying:
+        return Plan(app=decide_claim(facts))
+    if not facts.has_peer_relation:
+        return Plan(waiting=Waiting("waiting for the peer relation", WokenBy.PEER))
+    if not facts.has_authorities:
+        return _decide_authorities(facts)
+    if facts.engine.data is DataState.DETACHED:
+        return Plan(blocked="its storage was detached: attach it again, or remove the unit")
+    plan = _decide_engine(facts)
+    plan = _add_restart(facts, plan)
+    plan = _add_watch(facts, plan)
+    app = _decide_app(facts, plan)
+    if app.turn is not None and app.turn.unit == facts.unit:
+        waiting = Waiting("its own turn to restart is next", WokenBy.TIMER, TURN_COMMIT_S)
+        return replace(plan, app=app, waiting=waiting)
+    return replace(plan, app=app)
+
+
+def _decide_authorities(facts: Facts) -> Plan:
+    if facts.is_leader:
+        reason = "recording the certificate authorities"
+        waiting = Waiting(reason, WokenBy.TIMER, TURN_COMMIT_S)
+        return Plan(app=AppWrites(makes_authorities=True), waiting=waiting)
+    reason = "waiting for the leader to make the certificate authorities"
+    return Plan(waiting=Waiting(reason, WokenBy.PEER))
+
+
+def _decide_engine(facts: Facts) -> Plan:
+    match facts.engine.data:
+        case DataState.OURS:
+            return decide_membership(facts)
+        case DataState.FOREIGN if facts.is_cluster_known:
+            return decide_foreign(facts)
+        case DataState.FOREIGN:
+            return decide_adoption(facts)
+        case DataState.NEW | DataState.DETACHED:
+            return decide_join(facts) if facts.is_cluster_known else decide_founding(facts)
+
+
+def _add_restart(facts: Facts, plan: Plan) -> Plan:
+    """Add a wanted restart to a plan that has nothing else to do to the engine."""
+    if plan.steps or plan.blocked or facts.engine.data is not DataState.OURS:
+        return plan
+    decision = decide_restart(facts)
+    steps = (decision.step,) if decision.step is not None else ()
+    return replace(
+        plan,
+        steps=steps,
+        restart_wanted=decision.wanted,
+        waiting=plan.waiting or decision.waiting,
+    )
+
+
+def _add_watch(facts: Facts, plan: Plan) -> Plan:
+    """Come back while a member does not answer: nobody else says when it does again."""
+    if plan.waiting is not None or plan.blocked or facts.view is None:
+        return plan
+    if all(member.is_reachable for member in facts.view.members):
+        return plan
+    return replace(plan, waiting=Waiting("a member does not answer", WokenBy.TIMER, WATCH_S))
+
+
+def _decide_app(facts: Facts, plan: Plan) -> AppWrites:
+    writes = decide_claim(facts)
+    turn = decide_turn(facts, plan.restart_wanted)
+    record = None
+    if facts.is_leader and facts.member is not None and facts.view is not None:
+        record = f"{facts.view.cluster_id:x}" if facts.view.cluster_id else None
+    return replace(writes, turn=turn.turn, ends_turn=turn.ends_turn, cluster_id=record)

@@ -1,0 +1,195 @@
+"""The charm's own calls to the cluster, through the client library, as user `root`.
+
+Every call has a deadline. Failures of the wire become `Retry`: the hook ends well and a timer
+brings the unit back. Refusals of the cluster keep their text.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from etcd_charm.cluster.errors import Retry
+from etcd_charm.cluster.facts import ClusterView, MemberId, MemberView
+from etcd_charm.workload.paths import Paths
+from kvclient import Client, ClientTLS, KvClientError, Member, MemberStatus, RequestError
+
+CALL_TIMEOUT_S = 1.0
+"""Two rounds of calls (the list, then every member) stay within the two seconds of a hook."""
+CHANGE_TIMEOUT_S = 5.0
+"""A membership change passes through Raft, maybe behind an election."""
+SNAPSHOT_TIMEOUT_S = 600.0
+PROBES_MAX = 16
+"""Threads for asking members in parallel; a cluster has at most seven voters or so."""
+
+_Answer = TypeVar("_Answer")
+
+
+class Admin:
+    """Asks and changes the cluster."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._tls = ClientTLS(
+            ca_file=str(paths.admin / "servers.crt"),
+            cert_file=str(paths.admin / "root.crt"),
+            key_file=str(paths.admin / "root.key"),
+        )
+        self._certificate = paths.admin / "root.crt"
+
+    def _connect(self, url: str, timeout_s: float) -> Client:
+        return Client([url], tls=self._tls, timeout_s=timeout_s)
+
+    def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
+        """Return the cluster as seen now, or `None` if nobody answers."""
+        if not self._certificate.is_file():
+            return None
+        urls = list(dict.fromkeys(url for url in (own_url, *peer_urls) if url))
+        lists = _ask_all(urls, self._list_members)
+        current = next((members for members in lists.values() if members), None)
+        if current is None:
+            local = _ask_all(urls, self._list_locally)
+            members = next((members for members in local.values() if members), None)
+        else:
+            members = current
+        if members is None:
+            return None
+        return self._probe(members, has_quorum=current is not None)
+
+    def _probe(self, members: tuple[Member, ...], *, has_quorum: bool) -> ClusterView:
+        urls = [member.client_urls[0] for member in members if member.client_urls]
+        statuses = _ask_all(urls, self._read_status)
+        views: list[MemberView] = []
+        for member in members:
+            status = statuses.get(member.client_urls[0]) if member.client_urls else None
+            views.append(_view_member(member, status))
+        answers = [status for status in statuses.values() if status is not None]
+        leader = next((status.leader_id for status in answers if status.leader_id), 0)
+        return ClusterView(
+            cluster_id=answers[0].cluster_id if answers else 0,
+            members=tuple(views),
+            leader_id=MemberId(leader),
+            has_quorum=has_quorum and bool(leader),
+            version=min((status.version for status in answers), default=""),
+        )
+
+    def _list_members(self, url: str) -> tuple[Member, ...] | None:
+        try:
+            with self._connect(url, CALL_TIMEOUT_S) as client:
+                return client.member_list(linearizable=True)
+        except (KvClientError, OSError):
+            return None
+
+    def _list_locally(self, url: str) -> tuple[Member, ...] | None:
+        try:
+            with self._connect(url, CALL_TIMEOUT_S) as client:
+                return client.member_list(linearizable=False)
+        except (KvClientError, OSError):
+            return None
+
+    def _read_status(self, url: str) -> MemberStatus | None:
+        try:
+            with self._connect(url, CALL_TIMEOUT_S) as client:
+                return client.status()
+        except (KvClientError, OSError):
+            return None
+
+    def add_learner(self, urls: Sequence[str], peer_url: str) -> None:
+        """Enter a member without a vote; being entered already is success."""
+
+        def add(client: Client) -> None:
+            listed = client.member_list()
+            if not any(peer_url in member.peer_urls for member in listed):
+                client.member_add([peer_url], is_learner=True)
+
+        self._change(urls, add)
+
+    def promote(self, urls: Sequence[str], member_id: MemberId) -> None:
+        """Give a learner its vote; having one already is success."""
+
+        def promote(client: Client) -> None:
+            listed = {member.member_id: member for member in client.member_list()}
+            if member_id in listed and listed[member_id].is_learner:
+                client.member_promote(member_id)
+
+        self._change(urls, promote)
+
+    def remove(self, urls: Sequence[str], member_id: MemberId) -> None:
+        """Take a member off the list; being off already is success."""
+
+        def remove(client: Client) -> None:
+            if any(member.member_id == member_id for member in client.member_list()):
+                client.member_remove(member_id)
+
+        self._change(urls, remove)
+
+    def update(self, urls: Sequence[str], member_id: MemberId, peer_url: str) -> None:
+        """Replace the peer address of a member."""
+        self._change(urls, lambda client: client.member_update(member_id, [peer_url]))
+
+    def list_members(self, urls: Sequence[str]) -> tuple[Member, ...]:
+        """Return the current member list from whichever member answers.
+
+        Raises:
+            Retry: if none does.
+        """
+        for url in urls:
+            members = self._list_members(url)
+            if members is not None:
+                return members
+        raise Retry("no member answers")
+
+    def move_leader(self, url: str, heir: MemberId) -> None:
+        """Ask the Raft leader to hand over."""
+        self._change([url], lambda client: client.move_leader(heir))
+
+    def read_lists(self, urls: Sequence[str]) -> Mapping[str, frozenset[MemberId] | None]:
+        """Return the ids that each member lists by itself, `None` for a silent one."""
+        return {
+            url: None if members is None else frozenset(MemberId(m.member_id) for m in members)
+            for url, members in _ask_all(urls, self._list_locally).items()
+        }
+
+    def save_snapshot(self, url: str, write: Callable[[bytes], object]) -> int:
+        """Stream a snapshot of this member; return its size in bytes."""
+        try:
+            with self._connect(url, SNAPSHOT_TIMEOUT_S) as client:
+                return client.snapshot(write)
+        except KvClientError as error:
+            raise Retry(f"no snapshot: {error}") from error
+
+    def _change(self, urls: Sequence[str], change: Callable[[Client], object]) -> None:
+        """Try a change at one member after the other until one carries it out.
+
+        Raises:
+            Retry: with the last refusal or failure.
+        """
+        problem = "no member answers"
+        for url in urls:
+            try:
+                with self._connect(url, CHANGE_TIMEOUT_S) as client:
+                    change(client)
+                    return
+            except RequestError as error:
+                problem = error.message
+            except KvClientError as error:
+                problem = str(error)
+        raise Retry(problem)
+
+
+def _ask_all(urls: Sequence[str], ask: Callable[[str], _Answer]) -> dict[str, _Answer]:
+    """Ask members in parallel; each call has its own deadline, so the whole has one too."""
+    if not urls:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(len(urls), PROBES_MAX)) as pool:
+        return dict(zip(urls, pool.map(ask, urls), strict=True))
+
+
+def _view_member(member: Member, status: MemberStatus | None) -> MemberView:
+    is_itself = status is not None and status.member_id == member.member_id
+    return MemberView(
+        member_id=MemberId(member.member_id),
+        name=member.name,
+        peer_urls=tuple(member.peer_urls),
+        client_urls=tuple(member.client_urls),
+        is_learner=member.is_learner,
+        is_reachable=is_itself,
+    )

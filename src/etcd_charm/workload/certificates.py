@@ -1,0 +1,182 @@
+"""Certificates of the charm's own authorities: the peer, client and server authority.
+
+The only module that knows `cryptography`. Keys are ECDSA P-256: small, fast, and what etcd's own
+tools make. Time is an argument. Nothing here writes a file.
+"""
+
+import datetime as dt
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_DAYS = 3650
+LEAF_DAYS = 365
+RENEW_BEFORE_DAYS = 60
+"""Long enough for several update-status hooks even on a machine that is off for weeks."""
+CLOCK_SKEW = dt.timedelta(minutes=10)
+"""A certificate made on one machine is used at once on another, whose clock may be behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its private key, PEM."""
+
+    certificate: str
+    key: str
+
+
+def make_authority(name: str, now: dt.datetime) -> KeyPair:
+    """Return a new self-signed authority that may sign leaves only."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = x509.KeyUsage(
+        digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
+        key_encipherment=False, data_encipherment=False, key_agreement=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + dt.timedelta(days=AUTHORITY_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return KeyPair(_encode(builder.sign(key, hashes.SHA256())), _encode_key(key))
+
+
+def issue_leaf(
+    authority: KeyPair,
+    common_name: str,
+    names: Iterable[str],
+    now: dt.datetime,
+    *,
+    serves: bool,
+) -> KeyPair:
+    """Return a leaf for a client, or with `serves` for both ends of a connection."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
+    issuer_key = serialization.load_pem_private_key(authority.key.encode(), None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if serves:
+        usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + dt.timedelta(days=LEAF_DAYS))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+    )
+    alternatives = _encode_names(names)
+    if alternatives:
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    return KeyPair(_encode(builder.sign(issuer_key, hashes.SHA256())), _encode_key(key))
+
+
+def is_usable(
+    pair: KeyPair,
+    authority_pem: str,
+    common_name: str,
+    names: Sequence[str],
+    now: dt.datetime,
+) -> bool:
+    """Whether a leaf on disk still fits: signer, names, key and time left."""
+    try:
+        leaf = x509.load_pem_x509_certificate(pair.certificate.encode())
+        authority = x509.load_pem_x509_certificate(authority_pem.encode())
+        key = serialization.load_pem_private_key(pair.key.encode(), None)
+        leaf.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    left = _read_end(leaf) - now
+    return (
+        leaf.public_key() == key.public_key()
+        and left > dt.timedelta(days=RENEW_BEFORE_DAYS)
+        and read_common_name(pair.certificate) == common_name
+        and _read_names(leaf) == set(map(_normalise, names))
+    )
+
+
+def read_common_name(certificate: str) -> str:
+    """Return the common name of a certificate."""
+    leaf = x509.load_pem_x509_certificate(certificate.encode())
+    values = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(values[0].value) if values else ""
+
+
+def read_fingerprint(certificate: str) -> str:
+    """Return the first 16 hexadecimal digits of a certificate's SHA-256 fingerprint."""
+    first = x509.load_pem_x509_certificate(certificate.encode())
+    return first.fingerprint(hashes.SHA256()).hex()[:16]
+
+
+def is_pair(certificate: str, key: str) -> bool:
+    """Whether a certificate (the first of a chain) and a private key belong together."""
+    try:
+        leaf = x509.load_pem_x509_certificate(certificate.encode())
+        return (
+            leaf.public_key()
+            == serialization.load_pem_private_key(key.encode(), None).public_key()
+        )
+    except (ValueError, TypeError):
+        return False
+
+
+def _read_end(certificate: x509.Certificate) -> dt.datetime:
+    return certificate.not_valid_after_utc
+
+
+def _read_names(certificate: x509.Certificate) -> set[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return set()
+    return {_normalise(str(name.value)) for name in extension.value}
+
+
+def _normalise(name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
+
+
+def _encode_names(names: Iterable[str]) -> list[x509.GeneralName]:
+    encoded: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            encoded.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            encoded.append(x509.DNSName(name))
+    return encoded
+
+
+def _encode(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _encode_key(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()

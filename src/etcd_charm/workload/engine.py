@@ -1,0 +1,129 @@
+"""The border between the charm and the engine on this machine, and what crosses it.
+
+`Workload` is what `reconcile` sees. The real one is `executor.LocalWorkload`; tests use one fake.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from etcd_charm.cluster.facts import ClusterView, EngineFacts, MemberId
+from etcd_charm.cluster.settings import Settings
+from etcd_charm.cluster.steps import Step
+from etcd_charm.cluster.tls import ServerMaterial
+from etcd_charm.workload.certificates import KeyPair
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where this unit listens and how others reach it: one plane for peers, one for clients."""
+
+    peer: str
+    client: str
+    peer_bind: str
+    client_bind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """The charm's own certificate authorities, from Juju secrets."""
+
+    peer: KeyPair
+    client: KeyPair
+    server: KeyPair
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that the files of a unit are made from."""
+
+    unit: str
+    member_name: str
+    token: str
+    """Token of the cluster; empty while nobody may found it."""
+    settings: Settings
+    addresses: Addresses
+    peer_url: str
+    client_url: str
+    authorities: Authorities
+    related_server: ServerMaterial | None = None
+    """The server certificate of a related authority, instead of one of our own."""
+    server_bundle: str = ""
+    """What verifies the servers of all units, whichever authority signed them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the files on disk amount to."""
+
+    fingerprint: str
+    """Changes whenever a running engine would have to be restarted to follow the files."""
+    server_ca: str
+    """Fingerprint of the authority of the server certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """A snapshot that was written."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+class Workload(Protocol):
+    """The engine on this machine and, through its API, the cluster."""
+
+    def install(self, bundle: Path | None) -> str:
+        """Install the engine if it is not there; return its version."""
+
+    def prepare(self, wanted: Wanted, storage: Path | None) -> Prepared:
+        """Make the files on disk say what is wanted, without touching the running engine."""
+
+    def inspect(self, token: str, storage: Path | None) -> EngineFacts:
+        """Return what the engine does and what its data directory holds."""
+
+    def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
+        """Ask the members, in parallel and for two seconds at most, how the cluster is."""
+
+    def execute(self, step: Step, view: ClusterView | None) -> None:
+        """Carry out one step of a plan."""
+
+    def hand_over(self, own_url: str, heir: MemberId) -> None:
+        """Give Raft leadership to another member."""
+
+    def ask_removal(self, helper_url: str, leaver: MemberId) -> None:
+        """Have a surviving member carry out the removal of this one."""
+
+    def read_lists(self, urls: Sequence[str]) -> Mapping[str, frozenset[MemberId] | None]:
+        """Return the member list as each survivor has applied it."""
+
+    def stop(self) -> None:
+        """Stop the engine cleanly and keep it stopped."""
+
+    def remove(self) -> None:
+        """Take the engine's service and the keys off the machine."""
+
+    def load_absences(self) -> tuple[tuple[MemberId, int], ...]:
+        """Return since when units of members have been missing, as remembered here."""
+
+    def save_absences(self, absences: tuple[tuple[MemberId, int], ...]) -> None:
+        """Remember since when units of members have been missing."""
+
+    def schedule_wake(self, unit: str, after_s: int, reason: str) -> None:
+        """Have this unit run a hook of its own after a while."""
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass inside a hook, between two tries."""
+
+    def save_snapshot(self, own_url: str, target: Path, label: str) -> SnapshotFile:
+        """Write a snapshot of the cluster's data and return its checksum."""
+
+    def restore(
+        self, source: Path, wanted: Wanted, target: Path, *, keeps_backup: bool
+    ) -> Path | None:
+        """Replace the data by a snapshot; return where the former data was kept."""
+
+    def write_private(self, path: Path, write: Callable[[Path], None]) -> None:
+        """Write a file that only its owner, the login user, can read."""

@@ -1,0 +1,55 @@
+"""What one machine remembers beside the engine's data: a small JSON file, root's own.
+
+It holds no second truth about the cluster. It says what was done here and cannot be seen later:
+with which files the engine was started, which cluster was founded, how to start a member that has
+not been ready yet, and since when units have been missing.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from etcd_charm.workload import host
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """The parameters of a member's first start; void as soon as it was ready once."""
+
+    initial_cluster: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The content of the file."""
+
+    home: str = ""
+    """Directory that holds the data: attached storage, or a directory on the root disk."""
+    first_start: FirstStart | None = None
+    started_with: str = ""
+    founded_token: str = ""
+    absences: dict[str, int] = field(default_factory=dict)
+    """Hexadecimal member id to seconds."""
+
+
+class MemoryFile:
+    """Reads and replaces the file. Every change is on disk before the next effect."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> Memory:
+        """Return what is remembered; an absent file is an empty memory."""
+        if not self._path.is_file():
+            return Memory()
+        fields: dict[str, Any] = json.loads(self._path.read_text())
+        first = fields.pop("first_start", None)
+        return Memory(first_start=FirstStart(**first) if first else None, **fields)
+
+    def change(self, **changes: Any) -> Memory:
+        """Replace some fields and return the whole."""
+        memory = replace(self.load(), **changes)
+        host.write_file(self._path, json.dumps(asdict(memory), indent=1) + "\n", mode=0o600)
+        return memory

@@ -1,0 +1,93 @@
+"""Where everything lives on a unit. One root, so that tests and the simulation use a directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVICE = "raftkvd"
+"""Not `etcd`: a distribution's own etcd may be installed on the same machine."""
+USER = "etcd"
+LOGIN_USER = "ubuntu"
+"""The user of `juju ssh` and `juju scp`, who finds archives and snapshots in the home."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """All paths of the charm. The daemon never reads anything below `charm`."""
+
+    charm: Path
+    root: Path = Path("/")
+
+    @property
+    def wheelhouse(self) -> Path:
+        """The engine's wheels as packed into the charm."""
+        return self.charm / "engine"
+
+    @property
+    def templates(self) -> Path:
+        """Templates as packed into the charm."""
+        return self.charm / "templates"
+
+    @property
+    def engines(self) -> Path:
+        """One directory per engine version, and the link `current`."""
+        return self.root / "opt/raftkv"
+
+    @property
+    def engine(self) -> Path:
+        """The link to the version that starts next."""
+        return self.engines / "current"
+
+    @property
+    def commands(self) -> Path:
+        """Where operators find the command line on the machine."""
+        return self.root / "usr/local/bin"
+
+    @property
+    def etc(self) -> Path:
+        """Configuration of the engine."""
+        return self.root / "etc/etcd"
+
+    @property
+    def config(self) -> Path:
+        """The engine's configuration file."""
+        return self.etc / "etcd.conf.yml"
+
+    @property
+    def environment(self) -> Path:
+        """Variables for the command line, for root."""
+        return self.etc / "environment"
+
+    @property
+    def tls(self) -> Path:
+        """Certificates and keys that the engine reads."""
+        return self.etc / "tls"
+
+    @property
+    def admin(self) -> Path:
+        """The charm's own client certificate; only root may look inside."""
+        return self.etc / "charm"
+
+    @property
+    def unit_file(self) -> Path:
+        """The systemd unit of the engine."""
+        return self.root / f"etc/systemd/system/{SERVICE}.service"
+
+    @property
+    def var(self) -> Path:
+        """State of this unit."""
+        return self.root / "var/lib/etcd-charm"
+
+    @property
+    def data(self) -> Path:
+        """The data directory of the engine: here, or a link to attached storage."""
+        return self.var / "data"
+
+    @property
+    def memory(self) -> Path:
+        """What this machine remembers and nobody else can tell."""
+        return self.var / "memory.json"
+
+    @property
+    def login_home(self) -> Path:
+        """Home of the login user."""
+        return self.root / "home" / LOGIN_USER

@@ -1,0 +1,99 @@
+"""The engine's systemd service, and the timers that bring a waiting unit back.
+
+Starting never blocks on systemd: a member that waits for its quorum does not report ready, and a
+hook must not hang on it. A timer is started with `--no-block` and without a shared name: the hook
+that it starts may itself set the next one.
+"""
+
+import contextlib
+import time
+import uuid
+from pathlib import Path
+
+from etcd_charm.workload import host
+from etcd_charm.workload.paths import SERVICE
+
+START_WAIT_S = 30.0
+"""Recovery of a large data directory takes longer; a timer looks again then."""
+POLL_S = 0.2
+WAKE_EVENT = "cluster_wake"
+"""Name of the charm's own event that a timer dispatches."""
+
+
+def is_running() -> bool:
+    """Whether the engine's process runs, ready or on its way."""
+    return _read_state() in ("active", "activating", "reloading")
+
+
+def is_ready() -> bool:
+    """Whether the engine has told systemd that it serves clients."""
+    return _read_state() == "active"
+
+
+def _read_state() -> str:
+    try:
+        return host.read_properties(SERVICE, "ActiveState").get("ActiveState", "")
+    except host.ProgramFailed:
+        return ""
+
+
+def reload_units() -> None:
+    """Make systemd read changed unit files."""
+    host.run_program(["systemctl", "daemon-reload"])
+
+
+def start() -> bool:
+    """Start the engine; return whether it was ready within the bounded wait."""
+    host.enable_service(SERVICE)
+    with contextlib.suppress(host.ProgramFailed):
+        host.run_program(["systemctl", "reset-failed", SERVICE])
+    host.run_program(["systemctl", "start", "--no-block", SERVICE])
+    return wait_ready(START_WAIT_S)
+
+
+def wait_ready(wait_s: float) -> bool:
+    """Wait for the engine to be ready, or to have failed."""
+    deadline_s = time.monotonic() + wait_s
+    while time.monotonic() < deadline_s:
+        state = _read_state()
+        if state == "active":
+            return True
+        if state == "failed":
+            return False
+        time.sleep(POLL_S)
+    return False
+
+
+def stop() -> None:
+    """Stop the engine and do not start it at boot."""
+    host.disable_service(SERVICE)
+    if is_running():
+        host.stop_service(SERVICE)
+
+
+def restart() -> bool:
+    """Stop and start the engine; return whether it was ready within the bounded wait."""
+    host.stop_service(SERVICE)
+    return start()
+
+
+def schedule_wake(unit: str, charm: Path, after_s: int) -> None:
+    """Run a hook of this unit after a while, instead of any timer set before."""
+    prefix = f"etcd-wake-{unit.replace('/', '-')}"
+    with contextlib.suppress(host.ProgramFailed):
+        host.run_program(["systemctl", "stop", f"{prefix}-*.timer"])
+    host.run_program(
+        [
+            "systemd-run",
+            "--no-block",
+            "--collect",
+            "--quiet",
+            f"--unit={prefix}-{uuid.uuid4().hex[:8]}",
+            f"--on-active={max(1, after_s)}",
+            "--timer-property=AccuracySec=200ms",
+            "/usr/bin/juju-exec",
+            "-u",
+            unit,
+            f"JUJU_DISPATCH_PATH=hooks/{WAKE_EVENT} {charm}/dispatch",
+        ]
+    )
