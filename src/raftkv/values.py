@@ -44,6 +44,9 @@ class Entry:
     index: Index
     kind: EntryKind
     data: bytes
+    checksum: int | None = field(default=None, compare=False)
+    """CRC-32 of ``data`` when known: computed once by the proposing leader, checked once on each
+    follower, and then reused by the log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,10 @@ class Rejection(enum.Enum):
 class Persist:
     """Write to the log, then answer ``Persisted(sequence)``.
 
-    ``truncate_from``: entries at and after this index are replaced. ``entries`` follow on.
-    ``hard_state`` is None when unchanged. ``must_sync`` False allows to batch with a later one
-    (only the commit index moved).
+    ``reset_to`` first empties the log, which then starts after that (index, term): a snapshot
+    was installed. ``truncate_from``: entries at and after this index are replaced. ``entries``
+    follow on. ``hard_state`` is None when unchanged. ``must_sync`` False allows to batch with a
+    later one (only the commit index moved); nothing waits for its ``Persisted``.
     """
 
     sequence: int
@@ -45,6 +46,18 @@ class Persist:
     entries: Sequence[Entry]
     truncate_from: Index | None
     must_sync: bool
+    reset_to: tuple[Index, Term] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSnapshot:
+    """Replace the backend by the received snapshot that ends here, then ``SnapshotInstalled``.
+
+    Until then nothing is applied. The snapshot must be durable before that answer.
+    """
+
+    index: Index
+    term: Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,7 @@ class Effects:
     persist: list[Persist] = field(default_factory=list)
     send: list[Send] = field(default_factory=list)
     send_snapshot: list[SendSnapshot] = field(default_factory=list)
+    install_snapshot: InstallSnapshot | None = None
     replies: list[tuple[Sequence[object], Sequence[object]]] = field(default_factory=list)
     """(tokens, results) of one applied batch of this member's own proposals."""
     rejected: list[Rejected] = field(default_factory=list)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from raftkv.raft.messages import Message
 from raftkv.values import Index, MemberId, MembershipChange, Term
 
+_NO_INDEX = Index(0)
+_NO_TERM = Term(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -127,9 +130,9 @@ class Boot:
     member_id: MemberId
     incarnation: int
     hard_state: tuple[int, int, int] = (0, 0, 0)
-    log_start: Index = Index(0)
-    log_start_term: Term = Term(0)
+    log_start: Index = _NO_INDEX
+    log_start_term: Term = _NO_TERM
     entries: Sequence[object] = field(default_factory=tuple)
-    applied: Index = Index(0)
-    applied_term: Term = Term(0)
+    applied: Index = _NO_INDEX
+    applied_term: Term = _NO_TERM
     state: bytes = b""

@@ -1,0 +1,28 @@
+"""What a replica drives: the state machine's side of the border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from raftkv.values import Index, Term
+
+
+class StateMachine(Protocol):
+    """The replicated state. Called strictly in log order, each accepted batch exactly once."""
+
+    def apply(
+        self,
+        index: Index,
+        term: Term,
+        commands: Sequence[bytes],
+        local: bool,  # noqa: FBT001 - positional-only: called once per batch on the hot path
+        /,
+    ) -> Sequence[object]:
+        """Apply one batch; return one result per command.
+
+        Must depend on the state and the arguments other than ``local`` only. ``local`` tells
+        that the results go to this member's clients; otherwise they are dropped and need not be
+        computed. A failure that is not deterministic (disk) must raise: the process stops.
+        """
+        ...
