@@ -83,7 +83,8 @@ class EngineFacts:
     """Fingerprint of the configuration that the running engine was started with."""
     founded_token: str = ""
     """Token of the cluster that was founded on this machine; survives the loss of the data."""
-    version: str = ""
+    has_left: bool = False
+    """A teardown hook took this unit off the member list; later ones need not ask again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from etcd_charm.cluster.facts import (
     name_member,
 )
 
-LEAVE_PATIENCE_S = 60
-"""A removal that would lose the quorum is tried this long; then the hook fails and Juju repeats."""
+LEAVE_TRIES = 20
+"""With the pause and a look of up to two seconds each: 60 s. Then the hook fails, Juju repeats."""
 LEAVE_PAUSE_S = 1.0
 
 
@@ -51,6 +51,8 @@ def decide_leave(facts: Facts) -> LeaveDecision:
     """Decide what a teardown hook does, from what the cluster looks like at this moment."""
     if not facts.is_dying:
         return LeaveDecision(Farewell.STOP, reason="the unit stays, only its storage goes")
+    if facts.engine.has_left:
+        return LeaveDecision(Farewell.STOP, reason="it has left already")
     if not facts.units_alive:
         return LeaveDecision(Farewell.STOP, reason="the whole application goes")
     if facts.engine.data is not DataState.OURS and facts.member is None:

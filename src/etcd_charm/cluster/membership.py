@@ -39,6 +39,11 @@ UNREACHABLE_RETRY_S = 10
 def decide_join(facts: Facts) -> Plan:
     """Decide for a unit with an empty data directory while the cluster exists."""
     view = facts.view
+    if view is None and _is_nobody_left(facts):
+        return Plan(
+            blocked="the data is missing here and no other member is known: "
+            "restore a snapshot, or run the action bootstrap-again"
+        )
     if view is None or not view.has_quorum:
         reason = "waiting for the cluster to answer with a quorum"
         return Plan(waiting=Waiting(reason, WokenBy.TIMER, UNREACHABLE_RETRY_S))
@@ -51,6 +56,10 @@ def decide_join(facts: Facts) -> Plan:
         steps=(StartJoiner(),),
         waiting=Waiting("joining as a learner", WokenBy.TIMER, PROMOTE_SOON_S),
     )
+
+
+def _is_nobody_left(facts: Facts) -> bool:
+    return facts.units_known <= {facts.unit} and not any(peer.member_id for peer in facts.peers)
 
 
 def _enter(facts: Facts, view: ClusterView) -> Plan:
@@ -148,6 +157,15 @@ def _decide_for_others(facts: Facts, view: ClusterView) -> Plan:
         reason = f"watching {len(ghosts)} member(s) whose unit is gone"
         return Plan(absent_since_s=absent, waiting=Waiting(reason, WokenBy.TIMER, left_s))
     return Plan()
+
+
+def has_leavers(facts: Facts, view: ClusterView) -> bool:
+    """Whether the list shows members of this application whose unit goes or is gone."""
+    staying = {name_member(unit) for unit in facts.units_alive}
+    return any(
+        member.name not in staying and _is_named_by_us(facts.unit, member.name)
+        for member in view.members
+    )
 
 
 def find_ghosts(facts: Facts, view: ClusterView) -> tuple[MemberView, ...]:

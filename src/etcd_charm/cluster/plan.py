@@ -9,12 +9,19 @@ from dataclasses import replace
 
 from etcd_charm.cluster.facts import DataState, Facts
 from etcd_charm.cluster.founding import decide_adoption, decide_claim, decide_founding
-from etcd_charm.cluster.membership import decide_foreign, decide_join, decide_membership
+from etcd_charm.cluster.membership import (
+    decide_foreign,
+    decide_join,
+    decide_membership,
+    has_leavers,
+)
 from etcd_charm.cluster.rollout import TURN_COMMIT_S, decide_restart, decide_turn
 from etcd_charm.cluster.steps import AppWrites, Plan, Waiting, WokenBy
 
 WATCH_S = 20
-"""A member that restarts is back within this time; the timer backs off for one that is not."""
+"""A member that restarts is back within this time; a shorter wait would only ask again."""
+LEAVING_S = 5
+"""A leaver tells nobody when it is done: Juju has told the others of its going before."""
 
 
 def decide(facts: Facts) -> Plan:
@@ -76,6 +83,8 @@ def _add_watch(facts: Facts, plan: Plan) -> Plan:
     """Come back while a member does not answer: nobody else says when it does again."""
     if plan.waiting is not None or plan.blocked or facts.view is None:
         return plan
+    if has_leavers(facts, facts.view):
+        return replace(plan, waiting=Waiting("a member is leaving", WokenBy.TIMER, LEAVING_S))
     if all(member.is_reachable for member in facts.view.members):
         return plan
     return replace(plan, waiting=Waiting("a member does not answer", WokenBy.TIMER, WATCH_S))

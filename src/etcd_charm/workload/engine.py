@@ -102,6 +102,9 @@ class Workload(Protocol):
     def stop(self) -> None:
         """Stop the engine cleanly and keep it stopped."""
 
+    def remember_leaving(self) -> None:
+        """Remember that this unit is off the member list."""
+
     def remove(self) -> None:
         """Take the engine's service and the keys off the machine."""
 

@@ -106,6 +106,7 @@ class LocalWorkload:
             data=self._data.read_state(token, storage),
             started_with=memory.started_with,
             founded_token=memory.founded_token,
+            has_left=memory.has_left,
         )
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
@@ -234,6 +235,10 @@ class LocalWorkload:
         """Stop the engine and keep it stopped."""
         service.stop()
 
+    def remember_leaving(self) -> None:
+        """Remember that this unit is off the member list."""
+        self._memory.change(has_left=True)
+
     def remove(self) -> None:
         """Take service and keys off the machine; data stays where it is."""
         service.stop()
@@ -241,7 +246,7 @@ class LocalWorkload:
         service.reload_units()
         for directory in (self._paths.tls, self._paths.admin):
             shutil.rmtree(directory, ignore_errors=True)
-        self._memory.change(home="", first_start=None, started_with="", founded_token="")
+        self._paths.memory.unlink(missing_ok=True)
 
     def load_absences(self) -> tuple[tuple[MemberId, int], ...]:
         """Return the remembered absences, sorted."""

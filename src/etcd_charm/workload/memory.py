@@ -30,6 +30,7 @@ class Memory:
     first_start: FirstStart | None = None
     started_with: str = ""
     founded_token: str = ""
+    has_left: bool = False
     absences: dict[str, int] = field(default_factory=dict)
     """Hexadecimal member id to seconds."""
 

@@ -1,0 +1,68 @@
+"""The peer relation's databags: names of the keys, and both directions of the translation.
+
+Old names are kept where layer-etcd had them (`db-ingress-address`). Nothing secret is written
+here: secrets are named by their identifiers.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from etcd_charm.cluster.facts import NO_MEMBER, Claim, MemberId, PeerUnit, Turn, UnitName
+
+CLAIM: Final = "claim"
+TURN: Final = "turn"
+CLUSTER_ID: Final = "cluster-id"
+AUTHORITIES: Final = "authorities"
+CONSUMERS: Final = "consumers"
+
+ADDRESS: Final = "db-ingress-address"
+PEER_URL: Final = "peer-url"
+CLIENT_URL: Final = "client-url"
+MEMBER_ID: Final = "member-id"
+ROLE: Final = "role"
+RESTART: Final = "restart-wanted"
+SERVER_CA: Final = "server-ca"
+NONCE: Final = "nonce"
+"""Names the last membership change that this unit made: its new value wakes all others."""
+
+
+def decode_claim(bag: Mapping[str, str]) -> Claim | None:
+    """Return the claim in an application databag."""
+    fields = decode_object(bag, CLAIM)
+    return Claim(UnitName(fields["unit"]), fields["token"]) if fields else None
+
+
+def encode_claim(claim: Claim) -> str:
+    """Return a claim as the databag holds it."""
+    return json.dumps({"unit": claim.unit, "token": claim.token})
+
+
+def decode_turn(bag: Mapping[str, str]) -> Turn | None:
+    """Return the granted turn in an application databag."""
+    fields = decode_object(bag, TURN)
+    return Turn(UnitName(fields["unit"]), fields["wanted"]) if fields else None
+
+
+def encode_turn(turn: Turn) -> str:
+    """Return a turn as the databag holds it."""
+    return json.dumps({"unit": turn.unit, "wanted": turn.wanted})
+
+
+def decode_object(bag: Mapping[str, str], key: str) -> dict[str, str]:
+    """Return an object of texts that a key holds as JSON; an absent key is an empty object."""
+    text = bag.get(key, "")
+    return dict(json.loads(text)) if text else {}
+
+
+def decode_peer(unit: str, bag: Mapping[str, str]) -> PeerUnit:
+    """Return what another unit shows."""
+    member = bag.get(MEMBER_ID, "")
+    return PeerUnit(
+        unit=UnitName(unit),
+        peer_url=bag.get(PEER_URL, ""),
+        client_url=bag.get(CLIENT_URL, ""),
+        member_id=MemberId(int(member, 16)) if member else NO_MEMBER,
+        restart_wanted=bag.get(RESTART, ""),
+        server_ca=bag.get(SERVER_CA, ""),
+    )

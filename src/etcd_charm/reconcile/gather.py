@@ -1,0 +1,169 @@
+"""Reading Juju once, at the start of a hook: values out, nothing written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ops
+
+from etcd_charm.cluster import tls
+from etcd_charm.cluster.errors import Retry
+from etcd_charm.cluster.facts import Claim, PeerUnit, Turn, UnitName, name_member
+from etcd_charm.cluster.settings import Problem, Settings, load_settings
+from etcd_charm.reconcile import bags, credentials
+from etcd_charm.reconcile.goal_state import DYING, GoalState
+from etcd_charm.workload.certificates import is_pair
+from etcd_charm.workload.config_files import bracket
+from etcd_charm.workload.engine import Addresses, Authorities, Wanted
+
+PEER_RELATION = "cluster"
+CLIENT_BINDING = "db"
+CERTIFICATES = "certificates"
+STORAGE = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class JujuFacts:
+    """What Juju says in this hook."""
+
+    unit: UnitName
+    is_leader: bool
+    units: Mapping[UnitName, str]
+    settings: Settings
+    problems: tuple[Problem, ...]
+    addresses: Addresses
+    storage: Path | None
+    has_peer_relation: bool
+    claim: Claim | None
+    turn: Turn | None
+    cluster_id: str
+    peers: tuple[PeerUnit, ...]
+    authorities: Authorities | None
+    is_authority_related: bool
+    related_server: tls.ServerMaterial | None
+    related_ca: str
+
+    @property
+    def is_dying(self) -> bool:
+        """Whether this very unit is on its way out."""
+        return self.units.get(self.unit, DYING) == DYING
+
+    @property
+    def units_alive(self) -> frozenset[UnitName]:
+        """The units that stay."""
+        return frozenset(unit for unit, status in self.units.items() if status != DYING)
+
+    @property
+    def peer_url(self) -> str:
+        """Where other members reach this one."""
+        return f"https://{bracket(self.addresses.peer)}:{self.settings.peer_port}"
+
+    @property
+    def client_url(self) -> str:
+        """Where clients reach this member."""
+        return f"https://{bracket(self.addresses.client)}:{self.settings.client_port}"
+
+    def describe_wanted(self) -> Wanted | None:
+        """Return what the files are made from, or `None` while there are no authorities."""
+        if self.authorities is None:
+            return None
+        own_ca = self.authorities.server.certificate
+        return Wanted(
+            unit=self.unit,
+            member_name=name_member(self.unit),
+            token=self.claim.token if self.claim else "",
+            settings=self.settings,
+            addresses=self.addresses,
+            peer_url=self.peer_url,
+            client_url=self.client_url,
+            authorities=self.authorities,
+            related_server=self.related_server,
+            server_bundle=tls.join_authorities(self.related_ca, own_ca),
+        )
+
+
+def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
+    """Read all that a decision needs from Juju.
+
+    Raises:
+        Retry: while Juju knows no address of this unit.
+    """
+    settings, problems = load_settings(charm.config)
+    relation = charm.model.get_relation(PEER_RELATION)
+    bag = relation.data[charm.app] if relation is not None else None
+    related = _read_answer(charm)
+    ca = related.ca if related else _read_related_ca(charm)
+    return JujuFacts(
+        unit=UnitName(charm.unit.name),
+        is_leader=charm.unit.is_leader(),
+        units=goal_state.read_units(),
+        settings=settings,
+        problems=problems,
+        addresses=read_addresses(charm.model),
+        storage=read_storage(charm.model),
+        has_peer_relation=relation is not None,
+        claim=bags.decode_claim(bag) if bag else None,
+        turn=bags.decode_turn(bag) if bag else None,
+        cluster_id=bag.get(bags.CLUSTER_ID, "") if bag else "",
+        peers=_read_peers(relation),
+        authorities=credentials.load_authorities(charm.model, bag) if bag else None,
+        is_authority_related=charm.model.get_relation(CERTIFICATES) is not None,
+        related_server=related,
+        related_ca=ca,
+    )
+
+
+def _read_peers(relation: ops.Relation | None) -> tuple[PeerUnit, ...]:
+    if relation is None:
+        return ()
+    units = sorted(relation.units, key=lambda unit: unit.name)
+    return tuple(bags.decode_peer(unit.name, relation.data[unit]) for unit in units)
+
+
+def read_addresses(model: ops.Model) -> Addresses:
+    """Return the addresses of both planes, honouring the bindings of `cluster` and `db`.
+
+    Raises:
+        Retry: while there is no address.
+    """
+    peer, peer_bind = _read_binding(model, PEER_RELATION)
+    client, client_bind = _read_binding(model, CLIENT_BINDING)
+    return Addresses(peer=peer, client=client, peer_bind=peer_bind, client_bind=client_bind)
+
+
+def _read_binding(model: ops.Model, endpoint: str) -> tuple[str, str]:
+    binding = model.get_binding(endpoint)
+    if binding is None:
+        raise Retry(f"no network for {endpoint} yet")
+    try:
+        network = binding.network
+    except ops.ModelError as error:
+        raise Retry(f"no network for {endpoint} yet") from error
+    ingress, bind = network.ingress_address, network.bind_address
+    if ingress is None and bind is None:
+        raise Retry(f"no address for {endpoint} yet")
+    return str(ingress or bind), str(bind or ingress)
+
+
+def read_storage(model: ops.Model) -> Path | None:
+    """Return the mount point of the attached storage, if there is one."""
+    attached = model.storages[STORAGE]
+    return Path(attached[0].location) if attached else None
+
+
+def _bags_of_authority(charm: ops.CharmBase) -> list[Mapping[str, str]]:
+    relation = charm.model.get_relation(CERTIFICATES)
+    if relation is None:
+        return []
+    return [relation.data[unit] for unit in sorted(relation.units, key=lambda unit: unit.name)]
+
+
+def _read_answer(charm: ops.CharmBase) -> tls.ServerMaterial | None:
+    answer = tls.decode_answer(charm.unit.name, _bags_of_authority(charm))
+    if answer is None or not is_pair(answer.certificate, answer.key):
+        return None
+    return answer
+
+
+def _read_related_ca(charm: ops.CharmBase) -> str:
+    return next((bag["ca"] for bag in _bags_of_authority(charm) if bag.get("ca")), "")

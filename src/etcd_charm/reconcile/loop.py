@@ -1,0 +1,182 @@
+"""One hook: read Juju and the cluster, decide, carry out, tell the others.
+
+Whatever happened since the last hook, this one starts from what is there now. It never defers: a
+wait ends in a status, and in the plan's own word on who wakes the unit.
+"""
+
+import logging
+import secrets
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import ops
+
+from etcd_charm.cluster import status
+from etcd_charm.cluster.errors import NeedsOperator, Retry
+from etcd_charm.cluster.facts import Facts
+from etcd_charm.cluster.plan import decide
+from etcd_charm.cluster.steps import (
+    MEMBERSHIP_STEPS,
+    Plan,
+    Step,
+    Waiting,
+    WokenBy,
+)
+from etcd_charm.reconcile.gather import JujuFacts, gather
+from etcd_charm.reconcile.goal_state import GoalState
+from etcd_charm.reconcile.publish import Publisher
+from etcd_charm.workload.engine import Prepared, Workload
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 10
+"""After a step that could not be done now."""
+TOKEN_BYTES = 8
+ENGINE_RESOURCE = "raftkv"
+
+
+class Reconciler:
+    """Brings one unit from what it is to what it should be."""
+
+    def __init__(self, charm: ops.CharmBase, workload: Workload, goal_state: GoalState) -> None:
+        self._charm = charm
+        self._workload = workload
+        self._goal_state = goal_state
+        self._publisher = Publisher(charm)
+        self._report: status.Report | None = None
+
+    def run(self) -> None:
+        """Reconcile; failures that the charm knows become a status, all others a hook error."""
+        try:
+            self._report = self._reconcile()
+        except Retry as obstacle:
+            self._report = status.Report(status.Level.WAITING, str(obstacle))
+            self._workload.schedule_wake(self._charm.unit.name, RETRY_S, str(obstacle))
+        except NeedsOperator as need:
+            self._report = status.Report(status.Level.BLOCKED, str(need))
+
+    def describe(self) -> status.Report:
+        """Return the status: of the reconciliation in this hook, or of a look taken now."""
+        if self._report is None:
+            self._report = self._look_only()
+        return self._report
+
+    def _look_only(self) -> status.Report:
+        """Report for a hook that changes nothing (an action, a teardown)."""
+        try:
+            juju = gather(self._charm, self._goal_state)
+        except Retry as obstacle:
+            return status.Report(status.Level.WAITING, str(obstacle))
+        if juju.problems:
+            return status.describe_problems(juju.problems)
+        facts = self.observe(juju, None)
+        return status.describe(facts, decide(facts))
+
+    def _reconcile(self) -> status.Report:
+        juju = gather(self._charm, self._goal_state)
+        if juju.is_dying:
+            return self._reconcile_dying(juju)
+        version = self._workload.install(self._fetch_engine())
+        self._charm.unit.set_workload_version(version)
+        if juju.problems:
+            return status.describe_problems(juju.problems)
+        wanted = juju.describe_wanted()
+        prepared = self._workload.prepare(wanted, juju.storage) if wanted else None
+        facts = self.observe(juju, prepared)
+        plan = decide(facts)
+        return self._carry_out(juju, prepared, facts, plan)
+
+    def _reconcile_dying(self, juju: JujuFacts) -> status.Report:
+        facts = self.observe(juju, None)
+        plan = decide(facts)
+        self._publisher.write_app(plan.app)
+        return status.describe(facts, plan)
+
+    def _carry_out(
+        self, juju: JujuFacts, prepared: Prepared | None, facts: Facts, plan: Plan
+    ) -> status.Report:
+        done, obstacle = self._execute(plan, facts)
+        if done or obstacle:
+            facts = self.observe(juju, prepared)
+        if obstacle is not None:
+            plan = replace(plan, waiting=Waiting(str(obstacle), WokenBy.TIMER, RETRY_S))
+        self._publish(juju, prepared, facts, plan, _name_change(done))
+        self._workload.save_absences(plan.absent_since_s)
+        if plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER:
+            waiting = plan.waiting
+            self._workload.schedule_wake(juju.unit, waiting.after_s, waiting.reason)
+        return status.describe(facts, plan)
+
+    def _execute(self, plan: Plan, facts: Facts) -> tuple[list[Step], Retry | None]:
+        done: list[Step] = []
+        for step in plan.steps:
+            logger.info("step: %s", step)
+            try:
+                self._workload.execute(step, facts.view)
+            except Retry as obstacle:
+                logger.info("not now: %s", obstacle)
+                return done, obstacle
+            done.append(step)
+        return done, None
+
+    def _publish(
+        self, juju: JujuFacts, prepared: Prepared | None, facts: Facts, plan: Plan, nonce: str
+    ) -> None:
+        publisher = self._publisher
+        server_ca = prepared.server_ca if prepared else ""
+        publisher.write_app(plan.app)
+        publisher.write_unit(juju, facts, plan, server_ca, nonce)
+        publisher.request_certificate(juju)
+        publisher.write_consumers(juju, facts, server_ca)
+        publisher.forget_consumers()
+        publisher.open_ports(juju)
+
+    def observe(self, juju: JujuFacts, prepared: Prepared | None) -> Facts:
+        """Look at the engine and the cluster, and join that with what Juju said."""
+        token = juju.claim.token if juju.claim else ""
+        engine = self._workload.inspect(token, juju.storage)
+        others = [peer.client_url for peer in juju.peers if peer.member_id and peer.client_url]
+        own_url = juju.client_url if engine.is_running else ""
+        view = self._workload.look(own_url, others) if own_url or others else None
+        return Facts(
+            unit=juju.unit,
+            settings=juju.settings,
+            is_leader=juju.is_leader,
+            is_dying=juju.is_dying,
+            units_alive=juju.units_alive,
+            units_known=frozenset(juju.units),
+            peer_url=juju.peer_url,
+            client_url=juju.client_url,
+            has_peer_relation=juju.has_peer_relation,
+            has_authorities=juju.authorities is not None,
+            claim=juju.claim,
+            cluster_id=juju.cluster_id,
+            turn=juju.turn,
+            peers=juju.peers,
+            engine=engine,
+            wanted=prepared.fingerprint if prepared else "",
+            view=view,
+            absent_since_s=self._workload.load_absences(),
+            now_s=int(time.time()),
+            fresh_token=secrets.token_hex(TOKEN_BYTES),
+        )
+
+    def read_juju(self) -> JujuFacts:
+        """Return what Juju says, for actions and teardown hooks."""
+        return gather(self._charm, self._goal_state)
+
+    def _fetch_engine(self) -> Path | None:
+        """Return the attached engine bundle. Without one, the charm's own wheels serve."""
+        try:
+            return self._charm.model.resources.fetch(ENGINE_RESOURCE)
+        except (ops.ModelError, NameError):
+            return None
+
+
+def _name_change(done: list[Step]) -> str:
+    """Return what the databag shows of a membership change: unique, since ids are never reused."""
+    for step in done:
+        if isinstance(step, MEMBERSHIP_STEPS):
+            return f"{type(step).__name__} {secrets.token_hex(4)}"
+    return ""

@@ -1,0 +1,139 @@
+"""Writing to Juju what others read: only differences, because each difference wakes somebody."""
+
+from collections.abc import Mapping
+
+import ops
+
+from charms.etcd.v0.etcd_relations import DbMessage, ProxyMessage
+from etcd_charm.cluster import consumers, tls
+from etcd_charm.cluster.facts import Facts
+from etcd_charm.cluster.steps import AppWrites, Plan
+from etcd_charm.reconcile import bags, credentials
+from etcd_charm.reconcile.gather import CERTIFICATES, PEER_RELATION, JujuFacts
+from etcd_charm.workload.certificates import read_fingerprint
+
+CONSUMER_ENDPOINTS = ("db", "proxy")
+
+
+class Publisher:
+    """The databags, ports and secrets of one hook."""
+
+    def __init__(self, charm: ops.CharmBase) -> None:
+        self._charm = charm
+
+    @property
+    def _peer_relation(self) -> ops.Relation | None:
+        return self._charm.model.get_relation(PEER_RELATION)
+
+    def write_app(self, writes: AppWrites) -> None:
+        """Record the leader's decisions for all units."""
+        relation = self._peer_relation
+        if relation is None or not self._charm.unit.is_leader():
+            return
+        bag = relation.data[self._charm.app]
+        if writes.makes_authorities:
+            credentials.make_authorities(self._charm.app, bag)
+        if writes.claim is not None and not bag.get(bags.CLAIM):
+            bag[bags.CLAIM] = bags.encode_claim(writes.claim)
+        if writes.releases_claim:
+            bag[bags.CLAIM] = ""
+        if writes.cluster_id is not None:
+            _write(bag, {bags.CLUSTER_ID: writes.cluster_id})
+        if writes.turn is not None:
+            _write(bag, {bags.TURN: bags.encode_turn(writes.turn)})
+        elif writes.ends_turn:
+            bag[bags.TURN] = ""
+
+    def write_unit(
+        self, juju: JujuFacts, facts: Facts, plan: Plan, server_ca: str, nonce: str
+    ) -> None:
+        """Show this unit to its peers."""
+        relation = self._peer_relation
+        if relation is None:
+            return
+        member = facts.member if facts.engine.is_running else None
+        content = {
+            bags.ADDRESS: juju.addresses.client,
+            bags.PEER_URL: juju.peer_url,
+            bags.CLIENT_URL: juju.client_url,
+            bags.RESTART: plan.restart_wanted,
+            bags.SERVER_CA: server_ca,
+        }
+        if member is not None:
+            content[bags.MEMBER_ID] = f"{member.member_id:x}"
+            content[bags.ROLE] = "learner" if member.is_learner else "voter"
+        if nonce:
+            content[bags.NONCE] = nonce
+        _write(relation.data[self._charm.unit], content)
+
+    def request_certificate(self, juju: JujuFacts) -> None:
+        """Ask the related authority for a server certificate, in the legacy form."""
+        relation = self._charm.model.get_relation(CERTIFICATES)
+        if relation is None:
+            return
+        addresses = (juju.addresses.client, juju.addresses.peer)
+        name = juju.unit.replace("/", "-")
+        names = tls.list_server_names(addresses, name)
+        request = tls.encode_request(juju.unit, juju.addresses.client, names)
+        _write(relation.data[self._charm.unit], request)
+
+    def write_consumers(self, juju: JujuFacts, facts: Facts, server_ca: str) -> None:
+        """Tell related applications where the cluster is and how to be let in."""
+        relation = self._peer_relation
+        view = facts.view
+        if relation is None or juju.authorities is None or view is None:
+            return
+        if not consumers.is_publishable(view):
+            return
+        bag = relation.data[self._charm.app]
+        in_use = [peer.server_ca for peer in facts.peers if peer.member_id]
+        own = juju.authorities.server.certificate
+        ca = tls.choose_server_bundle(
+            juju.related_ca, own, read_fingerprint(own), [*in_use, server_ca]
+        )
+        for consumer in self._list_consumers():
+            if self._charm.unit.is_leader():
+                credentials.keep_consumer(
+                    self._charm.app, self._charm.model, bag, consumer, juju.authorities.client
+                )
+            pair = credentials.load_consumer(self._charm.model, bag, consumer)
+            if pair is None:
+                continue
+            peer_ca = juju.authorities.peer.certificate
+            content: DbMessage | ProxyMessage
+            if consumer.name == "db":
+                urls = ",".join(consumers.list_client_urls(view))
+                content = DbMessage(urls, view.version, pair.certificate, pair.key, ca)
+            else:
+                pairs = ",".join(consumers.list_peer_pairs(view))
+                bundle = tls.join_authorities(ca, peer_ca)
+                content = ProxyMessage(pairs, pair.certificate, pair.key, bundle)
+            _write(consumer.data[self._charm.unit], content.to_databag())
+
+    def _list_consumers(self) -> list[ops.Relation]:
+        relations = self._charm.model.relations
+        return [
+            relation
+            for endpoint in CONSUMER_ENDPOINTS
+            for relation in relations[endpoint]
+            if relation.active
+        ]
+
+    def forget_consumers(self) -> None:
+        """Withdraw the certificates of applications that are not related any more."""
+        relation = self._peer_relation
+        if relation is None or not self._charm.unit.is_leader():
+            return
+        live = frozenset(str(consumer.id) for consumer in self._list_consumers())
+        credentials.forget_consumers(self._charm.model, relation.data[self._charm.app], live)
+
+    def open_ports(self, juju: JujuFacts) -> None:
+        """Open the ports of both planes, and close former ones."""
+        self._charm.unit.set_ports(juju.settings.client_port, juju.settings.peer_port)
+
+
+def _write(bag: ops.RelationDataContent, content: Mapping[str, str]) -> None:
+    """Write what differs. An empty value deletes the key."""
+    for key, value in content.items():
+        if bag.get(key, "") != value:
+            bag[key] = value
