@@ -1,0 +1,1 @@
+"""One file per property. Checkers watch; they never influence a run."""

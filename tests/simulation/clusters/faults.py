@@ -1,0 +1,165 @@
+"""Faults: what goes wrong, how often, and how it heals.
+
+Rates are far above life's, so that rare meetings of two faults happen in every second seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.simulation.clusters.member import SimulatedMember
+from tests.simulation.clusters.network import CALM, Network, Weather
+from tests.simulation.clusters.operations import Operations
+from tests.simulation.clusters.world import MILLISECOND, SECOND, World
+
+
+class Faults:
+    """Draws a fault every so often until told to stop, then heals everything."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        members: dict[int, SimulatedMember],
+        operations: Operations,
+    ) -> None:
+        self._world = world
+        self._network = network
+        self._members = members
+        self._operations = operations
+        self.is_active = True
+        self.count = 0
+        pairs: list[tuple[int, Callable[[], None]]] = [
+            (5, self._crash_one),
+            (3, self._crash_leader),
+            (1, self._crash_all),
+            (3, self._split),
+            (3, self._isolate_leader),
+            (2, self._cut_one_way),
+            (3, self._worsen_weather),
+            (3, self._stall_disk),
+            (2, self._pause),
+            (3, operations.transfer),
+            (6, operations.change),
+        ]
+        self._table = [action for weight, action in pairs for _ in range(weight)]
+
+    def start(self, gap_max: int) -> None:
+        """Begin; ``gap_max`` is the longest time between two faults."""
+        self._world.after(self._world.between(SECOND, 2 * SECOND), self._strike, gap_max)
+
+    def _strike(self, gap_max: int) -> None:
+        if not self.is_active:
+            return
+        self.count += 1
+        action: Callable[[], None] = self._world.choose(self._table)
+        action()
+        self._world.after(
+            self._world.between(50 * MILLISECOND, gap_max), self._strike, gap_max
+        )
+
+    def heal(self) -> None:
+        """End everything that is wrong."""
+        self.is_active = False
+        self._network.cut.clear()
+        self._network.weather = CALM
+        for member in self._members.values():
+            member.disk.stalled_until = 0
+            member.paused_until = 0
+            if not member.is_running and not member.is_removed:
+                member.start()
+        self._world.tell("all faults heal")
+
+    # ---- processes -------------------------------------------------------------------
+
+    def _running(self) -> list[SimulatedMember]:
+        return [member for member in self._members.values() if member.is_running]
+
+    def _crash(self, member: SimulatedMember, down_max: int) -> None:
+        member.crash()
+        delay = self._world.between(20 * MILLISECOND, down_max)
+        self._world.after(delay, self._restart, member)
+
+    def _restart(self, member: SimulatedMember) -> None:
+        if not member.is_running and not member.is_removed and self.is_active:
+            member.start()
+
+    def _crash_one(self) -> None:
+        running = self._running()
+        if running:
+            self._crash(self._world.choose(running), 4 * SECOND)
+
+    def _crash_leader(self) -> None:
+        for member in self._running():
+            if member.leads:
+                self._crash(member, 3 * SECOND)
+
+    def _crash_all(self) -> None:
+        for member in self._running():
+            self._crash(member, SECOND)
+
+    def _pause(self) -> None:
+        running = self._running()
+        if running:
+            member: SimulatedMember = self._world.choose(running)
+            member.paused_until = self._world.now + self._world.between(
+                100 * MILLISECOND, 3 * SECOND
+            )
+            self._world.tell(f"member {member.member_id} is paused")
+
+    def _stall_disk(self) -> None:
+        running = self._running()
+        leading = [member for member in running if member.leads]
+        if leading and self._world.happens(0.5):
+            running = leading
+        if running:
+            member: SimulatedMember = self._world.choose(running)
+            length = self._world.between(100 * MILLISECOND, 3 * SECOND)
+            member.disk.stalled_until = self._world.now + length
+            self._world.tell(f"disk of member {member.member_id} stalls for {length} us")
+
+    # ---- network ---------------------------------------------------------------------
+
+    def _cut(self, pairs: set[tuple[int, int]]) -> None:
+        self._network.cut |= pairs
+        self._world.tell(f"network cuts {sorted(pairs)}")
+        self._world.after(
+            self._world.between(200 * MILLISECOND, 5 * SECOND), self._mend, pairs
+        )
+
+    def _mend(self, pairs: set[tuple[int, int]]) -> None:
+        self._network.cut -= pairs
+
+    def _split(self) -> None:
+        ids = sorted(self._members)
+        one_side = {i for i in ids if self._world.happens(0.5)}
+        self._cut({(a, b) for a in ids for b in ids if (a in one_side) != (b in one_side)})
+
+    def _isolate_leader(self) -> None:
+        for member in self._running():
+            if member.leads:
+                own = member.member_id
+                others = [i for i in sorted(self._members) if i != own]
+                self._cut({(own, i) for i in others} | {(i, own) for i in others})
+
+    def _cut_one_way(self) -> None:
+        ids = sorted(self._members)
+        own = self._world.choose(ids)
+        if self._world.happens(0.5):
+            self._cut({(own, i) for i in ids if i != own})
+        else:
+            self._cut({(i, own) for i in ids if i != own})
+
+    def _worsen_weather(self) -> None:
+        world = self._world
+        self._network.weather = Weather(
+            drop=world.below(30) / 100,
+            duplicate=world.below(50) / 100,
+            late=world.below(50) / 100,
+            late_max=world.between(20 * MILLISECOND, 3 * SECOND),
+        )
+        world.tell(f"network: {self._network.weather}")
+        world.after(world.between(300 * MILLISECOND, 4 * SECOND), self._calm)
+
+    def _calm(self) -> None:
+        self._network.weather = CALM

@@ -1,0 +1,113 @@
+"""Planted bugs: does the simulation find what it exists to find?
+
+None of this is in production code: a mutant replaces a method, or makes the disk forget.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from raftkv.raft.core import RaftCore
+from raftkv.raft.leader import Leader
+from raftkv.raft.log_view import LogView
+from raftkv.raft.messages import AppendReply, Vote
+from raftkv.raft.outputs import Outputs
+from raftkv.replica.sessions import Sessions
+from raftkv.values import Entry, Index, MemberId
+
+Replacement = tuple[type, str, Callable[..., Any]]
+
+DISK_MUTANTS: dict[str, frozenset[str]] = {
+    "vote-not-persisted": frozenset({"vote"}),
+    "term-not-persisted": frozenset({"term"}),
+}
+"""Parts of the hard state that the disk forgets."""
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
+def _promise_appends_at_once(self: Outputs, to: MemberId, message: Any) -> None:
+    if isinstance(message, AppendReply):
+        self.messages.append((to, message))
+    else:
+        self._promises.append((to, message))
+
+
+def _promise_votes_at_once(self: Outputs, to: MemberId, message: Any) -> None:
+    if isinstance(message, Vote):
+        self.messages.append((to, message))
+    else:
+        self._promises.append((to, message))
+
+
+def _start_read_round_alone(self: Leader) -> None:
+    if self.reads.has_gathered and self.has_committed_in_term:
+        self.reads.start(Index(self._state.log.commit), self._state.member_id)
+        self._answer_reads()
+
+
+_accept = LogView.accept
+
+
+def _accept_and_truncate(
+    self: LogView, prev_index: int, entries: tuple[Entry, ...]
+) -> int | None:
+    replaced = _accept(self, prev_index, entries)
+    end = prev_index + len(entries)
+    if entries and self.commit < end < self.last:
+        self._truncate(end + 1)
+        return end + 1 if replaced is None else min(replaced, end + 1)
+    return replaced
+
+
+_set_configuration = RaftCore.set_configuration
+
+
+def _count_learners(self: RaftCore, voters: Any, learners: Any) -> None:
+    _set_configuration(self, {*voters, *learners}, ())
+
+
+def _count_unsynced(self: LogView, _index: int) -> None:
+    self.stable = self.last
+
+
+def _load_nothing(self: Sessions, _data: bytes) -> None:
+    self.rows = {}
+
+
+_REPLACEMENTS: dict[str, list[Replacement]] = {
+    "vote-not-persisted": [],
+    "term-not-persisted": [],
+    "old-term-committed-by-count": [(Leader, "may_commit", _always)],
+    "ack-before-fsync": [(Outputs, "promise", _promise_appends_at_once)],
+    "read-without-quorum": [(Leader, "start_read_round", _start_read_round_alone)],
+    "truncate-on-stale-append": [(LogView, "accept", _accept_and_truncate)],
+    "learner-counted-as-voter": [(RaftCore, "set_configuration", _count_learners)],
+    "duplicates-applied": [(Sessions, "accept", _always)],
+    "two-changes-at-once": [(Leader, "may_change_voters", _always)],
+    "vote-without-log-check": [(LogView, "is_up_to_date", _always)],
+    "vote-request-before-fsync": [(Outputs, "promise", _promise_votes_at_once)],
+    "leader-counts-unsynced": [(LogView, "mark_stable", _count_unsynced)],
+    "sessions-not-in-snapshot": [(Sessions, "load", _load_nothing)],
+    "read-before-own-commit": [(Leader, "has_committed_in_term", property(_always))],  # type: ignore[list-item]
+}
+
+MUTANTS = sorted(_REPLACEMENTS)
+
+
+@contextlib.contextmanager
+def planted(mutant: str | None) -> Iterator[None]:
+    """Plant a mutant for the time of one run."""
+    replacements = _REPLACEMENTS[mutant] if mutant is not None else []
+    originals = [(owner, name, owner.__dict__[name]) for owner, name, _ in replacements]
+    for owner, name, replacement in replacements:
+        setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        for owner, name, original in originals:
+            setattr(owner, name, original)

@@ -1,0 +1,114 @@
+"""The operator: membership changes and leadership transfers, sometimes several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from raftkv.replica.effects import Effects, Rejection
+from raftkv.replica.inputs import ProposeMembership, TransferLeadership
+from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
+from tests.simulation.clusters.member import SimulatedMember
+from tests.simulation.clusters.world import World
+
+VOTERS_MIN = 2
+VOTERS_MAX = 5
+
+
+@dataclass
+class Order:
+    """One asked change or transfer; serves as its own token."""
+
+    text: str
+    member_id: int
+    starts_member: bool = False
+
+
+class Operations:
+    """Chooses changes from what one running member believes the membership to be."""
+
+    def __init__(
+        self,
+        world: World,
+        members: dict[int, SimulatedMember],
+        start_member: Callable[[int], None],
+    ) -> None:
+        self._world = world
+        self._members = members
+        self._start_member = start_member
+        self._next_id = 100
+        self.done_count = 0
+
+    def transfer(self) -> None:
+        """Ask some member to hand leadership to some voter."""
+        member = self._choose_member()
+        if member is None or member.replica is None:
+            return
+        voters = sorted(member.replica.membership.voters)
+        if voters:
+            to = self._world.choose(voters)
+            self._world.tell(f"operator asks member {member.member_id}: transfer to {to}")
+            member.submit(TransferLeadership(to, Order(f"transfer to {to}", to)))
+
+    def change(self) -> None:
+        """Ask for one change, sometimes for two at once."""
+        member = self._choose_member()
+        if member is None:
+            return
+        for _ in range(2 if self._world.happens(0.3) else 1):
+            self._change(member)
+
+    def _choose_member(self) -> SimulatedMember | None:
+        leading = [m for m in self._members.values() if m.leads]
+        running = [m for m in self._members.values() if m.is_running]
+        if leading and self._world.happens(0.6):
+            running = leading
+        if not running:
+            return None
+        chosen: SimulatedMember = self._world.choose(running)
+        return chosen
+
+    def _change(self, member: SimulatedMember) -> None:
+        replica = member.replica
+        if replica is None:
+            return
+        world = self._world
+        voters = sorted(replica.membership.voters)
+        learners = sorted(replica.membership.learners)
+        if learners and world.happens(0.6):
+            kind, target = MembershipChangeKind.PROMOTE, Member(world.choose(learners))
+        elif len(voters) >= VOTERS_MAX or (len(voters) > VOTERS_MIN and world.happens(0.5)):
+            kind, target = MembershipChangeKind.REMOVE, Member(world.choose(voters + learners))
+        else:
+            self._next_id += 1
+            urls = (f"http://{self._next_id}:2380",)
+            target = Member(MemberId(self._next_id), "", urls)
+            kind = MembershipChangeKind.ADD_LEARNER
+            if world.happens(0.4):
+                kind = MembershipChangeKind.ADD_VOTER
+        starts = kind in {MembershipChangeKind.ADD_LEARNER, MembershipChangeKind.ADD_VOTER}
+        text = f"{kind.name} {target.member_id}"
+        world.tell(f"operator asks member {member.member_id}: {text}")
+        order = Order(text, target.member_id, starts)
+        member.submit(ProposeMembership(MembershipChange(kind, target), order))
+
+    def on_effects(self, _member: SimulatedMember, effects: Effects) -> None:
+        """Take the outcomes of one step."""
+        for token in effects.membership_done:
+            assert isinstance(token, Order)
+            self.done_count += 1
+            self._world.tell(f"operator: {token.text} done")
+            self._start_if_new(token)
+        for rejected in effects.rejected:
+            for token in rejected.tokens:
+                if isinstance(token, Order):
+                    self._world.tell(
+                        f"operator: {token.text} {rejected.reason.value} {rejected.detail}"
+                    )
+                    if rejected.reason is Rejection.LEADER_CHANGED:
+                        # Perhaps it is a member now: then it had better run.
+                        self._start_if_new(token)
+
+    def _start_if_new(self, order: Order) -> None:
+        if order.starts_member and order.member_id not in self._members:
+            self._start_member(order.member_id)
