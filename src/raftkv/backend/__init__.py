@@ -1,0 +1,1 @@
+"""Durable rows: the only room that knows LMDB."""

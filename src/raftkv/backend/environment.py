@@ -1,0 +1,191 @@
+"""One LMDB environment: opening, write transactions, read views.
+
+Durability: ``sync`` stays on, so a commit that returned is on disk whole; ``writemap`` stays off,
+because with it a power cut can tear the file. One thread owns the write transaction; read views
+belong to the loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import lmdb
+
+from raftkv.backend import schema
+from raftkv.backend.errors import CorruptionError, StorageError
+from raftkv.backend.schema import Table
+
+MAP_BYTES: Final = 256 << 30
+"""Address space, not memory: LMDB never grows past the quota that the store enforces."""
+READERS_MAX: Final = 64
+
+if TYPE_CHECKING:
+    from lmdb import _Database  # a name of the stub only
+
+RowWrite = tuple[Table, bytes, bytes | None]
+"""(table, key, value); a value of None deletes."""
+
+
+class Environment:
+    """An open backend directory."""
+
+    def __init__(self, directory: Path, *, readonly: bool = False) -> None:
+        """Open or create.
+
+        Raises:
+            StorageError: unreadable, in use in an incompatible way, or of a newer format.
+        """
+        self.directory = directory
+        try:
+            if not readonly:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._env = lmdb.open(
+                os.fspath(directory),
+                map_size=MAP_BYTES,
+                max_dbs=len(Table),
+                max_readers=READERS_MAX,
+                metasync=False,
+                readahead=False,
+                readonly=readonly,
+                mode=0o600,
+            )
+            self._tables = {
+                table: self._env.open_db(name, create=not readonly)
+                for table, name in schema.TABLE_NAMES.items()
+            }
+        except (lmdb.Error, OSError) as error:
+            raise StorageError(f"cannot open backend {directory}: {error}") from error
+        self._write: lmdb.Transaction | None = None
+        self._check_format(readonly=readonly)
+
+    def _check_format(self, *, readonly: bool) -> None:
+        with self._env.begin() as txn:
+            raw = txn.get(schema.META_FORMAT, db=self._tables[Table.META])
+        found = schema.decode_number(raw)
+        if found > schema.FORMAT_VERSION:
+            raise StorageError(
+                f"backend {self.directory} has format {found}, this version reads up to "
+                f"{schema.FORMAT_VERSION}: start the newer version again",
+            )
+        if not found and not readonly:
+            number = schema.encode_number(schema.FORMAT_VERSION)
+            self.write_rows([(Table.META, schema.META_FORMAT, number)])
+            self.commit()
+
+    def write_rows(self, rows: Iterable[RowWrite]) -> None:
+        """Put rows into the open write transaction (begun on demand). Writer thread only."""
+        try:
+            if self._write is None:
+                self._write = self._env.begin(write=True)
+            write = self._write
+            for table, key, value in rows:
+                if value is None:
+                    write.delete(key, db=self._tables[table])
+                else:
+                    write.put(key, value, db=self._tables[table])
+        except lmdb.Error as error:
+            raise StorageError(f"backend write failed: {error}") from error
+
+    def append_rows(self, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
+        """Put rows whose keys are larger than all before: the cheap path of new revisions."""
+        try:
+            if self._write is None:
+                self._write = self._env.begin(write=True)
+            with self._write.cursor(self._tables[table]) as cursor:
+                cursor.putmulti(rows, append=True)
+        except lmdb.Error as error:
+            raise StorageError(f"backend write failed: {error}") from error
+
+    def commit(self) -> None:
+        """Commit and sync what was written. Writer thread only."""
+        write, self._write = self._write, None
+        if write is None:
+            return
+        try:
+            write.commit()
+            self._env.sync(True)  # metasync is off: this makes the meta page durable too
+        except lmdb.Error as error:
+            raise StorageError(f"backend commit failed: {error}") from error
+
+    def view(self) -> View:
+        """Open a read view of what is committed now."""
+        return View(self._env, self._tables)
+
+    def size_bytes(self) -> int:
+        """Size of the data file."""
+        try:
+            return (self.directory / "data.mdb").stat().st_size
+        except OSError:
+            return 0
+
+    def used_bytes(self) -> int:
+        """Bytes of pages in use by the tables: what deletion and compaction give back."""
+        stat = self._env.stat()
+        pages = 0
+        with self._env.begin() as txn:
+            for table in self._tables.values():
+                row = txn.stat(table)
+                pages += row["branch_pages"] + row["leaf_pages"] + row["overflow_pages"]
+        return int(pages * stat["psize"])
+
+    def close(self) -> None:
+        """Abort what is uncommitted and close."""
+        if self._write is not None:
+            self._write.abort()
+            self._write = None
+        self._env.close()
+
+
+class View:
+    """A consistent view of all tables; renewed after each commit, so that pages can be reused."""
+
+    __slots__ = ("_env", "_tables", "_txn")
+
+    def __init__(self, env: lmdb.Environment, tables: dict[Table, _Database]) -> None:
+        self._env = env
+        self._txn = env.begin(buffers=False)
+        self._tables = tables
+
+    def renew(self) -> None:
+        """See what is committed by now."""
+        self._txn.abort()
+        self._txn = self._env.begin(buffers=False)
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """One row."""
+        value: bytes | None = self._txn.get(key, db=self._tables[table])
+        return value
+
+    def number(self, name: bytes) -> int:
+        """A number of the ``meta`` table, 0 when absent."""
+        return schema.decode_number(self.get(Table.META, name))
+
+    def scan(
+        self,
+        table: Table,
+        start: bytes = b"",
+        end: bytes | None = None,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with start <= key < end, in order."""
+        with self._txn.cursor(self._tables[table]) as cursor:
+            if not cursor.set_range(start):
+                return
+            for key, value in cursor:
+                if end is not None and key >= end:
+                    return
+                yield key, value
+
+    def count(self, table: Table) -> int:
+        """Number of rows."""
+        entries: int = self._txn.stat(self._tables[table])["entries"]
+        return entries
+
+    def close(self) -> None:
+        """Release the pages that this view pins."""
+        self._txn.abort()
+
+
+__all__ = ["CorruptionError", "Environment", "RowWrite", "StorageError", "View"]

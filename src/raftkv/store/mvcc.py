@@ -1,0 +1,303 @@
+"""The v3 store: keys, their revisions, and rows not yet flushed. Pure; it never writes.
+
+Every change gets a *row id*: ``main revision << 21 | sub revision << 1 | deleted``. Row ids sort by
+time, are the backend's keys, and tell a deletion without looking at the row.
+
+Per key, in ``_index``, one flat list (a million keys must fit in memory):
+
+    [create_revision, version, row id, row id, ...]        row ids ascending, newest last
+
+``create_revision`` and ``version`` describe the newest generation; older generations are told apart
+by their deletion bit. Rows since the last flush are in ``_overlay``; older ones in the backend,
+reached through ``ReadView``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
+
+from etcdwire.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND
+from etcdwire.hot import encode_key_value, encode_tombstone
+from etcdwire.messages import KeyValue
+from etcdwire.protobuf import decode
+from raftkv.store.key_order import KeyOrder
+
+SUB_BITS: Final = 20
+_SHIFT: Final = SUB_BITS + 1
+_MASK: Final = (1 << _SHIFT) - 1
+
+
+class ReadView(Protocol):
+    """Rows that are flushed."""
+
+    def get_row(self, row_id: int) -> bytes | None:
+        """The KeyValue bytes of one row."""
+
+    def scan_rows(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Rows with first <= row id < end."""
+
+
+class Change(NamedTuple):
+    """One change of one key, for watchers and for the flush."""
+
+    row_id: int
+    key: bytes
+    row: bytes
+    """The KeyValue as encoded bytes: what is stored, answered and sent to watchers."""
+    previous_id: int
+    """Row id before this change, 0 when the key did not exist."""
+
+
+class KeyValueStore:
+    """All keys and revisions of one member."""
+
+    __slots__ = (
+        "_index",
+        "_order",
+        "_overlay",
+        "_sub",
+        "_view",
+        "changes",
+        "compact_revision",
+        "revision",
+    )
+
+    def __init__(self, view: ReadView) -> None:
+        self._view = view
+        self._index: dict[bytes, list[int]] = {}
+        self._order = KeyOrder()
+        self._overlay: dict[int, bytes] = {}
+        self._sub = 0
+        self.revision = 1
+        self.compact_revision = 0
+        self.changes: list[Change] = []
+        """Changes since the owner last took them, in order."""
+
+    @classmethod
+    def load(cls, view: ReadView, revision: int, compact_revision: int) -> KeyValueStore:
+        """Rebuild the index from all flushed rows."""
+        store = cls(view)
+        store.compact_revision = compact_revision
+        index = store._index
+        last = 0
+        for row_id, row in view.scan_rows(0, 1 << 63):
+            key = _key_of(row)
+            history = index.get(key)
+            main = row_id >> _SHIFT
+            if history is None:
+                if row_id & 1:
+                    index[key] = [main, 0, row_id]
+                else:
+                    value = decode(KeyValue, row)
+                    index[key] = [value.create_revision, value.version, row_id]
+            else:
+                _append(history, row_id)
+            last = main
+        store.revision = max(revision, last, 1)
+        store._order = KeyOrder(sorted(index))
+        return store
+
+    # --- writes: inside one revision, between begin and commit ------------------------------
+
+    def begin(self) -> int:
+        """Start a revision; changes until ``commit`` share it."""
+        self._sub = 0
+        return self.revision + 1
+
+    def commit(self) -> int:
+        """End the revision; it only counts when something changed. Returns the store's revision."""
+        if self._sub:
+            self.revision += 1
+            self._sub = 0
+        return self.revision
+
+    def put(self, key: bytes, value: bytes, lease: int) -> Change:
+        """Write one key."""
+        main = self.revision + 1
+        row_id = main << _SHIFT | self._sub << 1
+        self._sub += 1
+        history = self._index.get(key)
+        previous = 0
+        if history is None:
+            self._index[key] = history = [main, 1, row_id]
+            self._order.add(key)
+        else:
+            if not history[-1] & 1:
+                previous = history[-1]
+            _append(history, row_id)
+        row = encode_key_value(key, history[0], main, history[1], value, lease)
+        self._overlay[row_id] = row
+        change = Change(row_id, key, row, previous)
+        self.changes.append(change)
+        return change
+
+    def delete_range(self, key: bytes, range_end: bytes) -> list[Change]:
+        """Delete what exists in the range, in key order."""
+        main = self.revision + 1
+        deleted: list[Change] = []
+        for name in self._live_keys(key, range_end):
+            history = self._index[name]
+            row_id = main << _SHIFT | self._sub << 1 | 1
+            self._sub += 1
+            row = encode_tombstone(name, main)
+            change = Change(row_id, name, row, history[-1])
+            history.append(row_id)
+            self._overlay[row_id] = row
+            deleted.append(change)
+        self.changes.extend(deleted)
+        return deleted
+
+    def _live_keys(self, key: bytes, range_end: bytes) -> list[bytes]:
+        index = self._index
+        if not range_end:
+            history = index.get(key)
+            return [key] if history is not None and not history[-1] & 1 else []
+        return [
+            name for name in self._order.scan(*_bounds(key, range_end)) if not index[name][-1] & 1
+        ]
+
+    # --- reads ------------------------------------------------------------------------------
+
+    def row(self, row_id: int) -> bytes:
+        """The KeyValue bytes of a row that the index names."""
+        row = self._overlay.get(row_id)
+        if row is None:
+            row = self._view.get_row(row_id)
+            if row is None:
+                raise LookupError(f"row {row_id:x} is in the index but not in the backend")
+        return row
+
+    def latest(self, key: bytes) -> bytes | None:
+        """The newest row of one key, None when it does not exist."""
+        history = self._index.get(key)
+        if history is None or history[-1] & 1:
+            return None
+        return self.row(history[-1])
+
+    def check_revision(self, revision: int) -> None:
+        """Refuse to read at this revision when that is impossible.
+
+        Raises:
+            RequestError: in the future, or compacted.
+        """
+        if revision > self.revision + (1 if self._sub else 0):
+            raise FUTURE_REVISION
+        if 0 < revision < self.compact_revision:
+            raise COMPACTED
+
+    def row_ids(self, key: bytes, range_end: bytes, revision: int) -> list[int]:
+        """Row ids of the keys that exist in the range at a revision (0: now), in key order."""
+        index = self._index
+        if not range_end:
+            history = index.get(key)
+            row_id = _visible(history, revision) if history is not None else 0
+            return [row_id] if row_id else []
+        out: list[int] = []
+        if revision <= 0:
+            for name in self._order.scan(*_bounds(key, range_end)):
+                row_id = index[name][-1]
+                if not row_id & 1:
+                    out.append(row_id)
+            return out
+        for name in self._order.scan(*_bounds(key, range_end)):
+            row_id = _visible(index[name], revision)
+            if row_id:
+                out.append(row_id)
+        return out
+
+    def require(self, key: bytes) -> KeyValue:
+        """The newest value of a key that must exist.
+
+        Raises:
+            RequestError: it does not exist.
+        """
+        row = self.latest(key)
+        if row is None:
+            raise KEY_NOT_FOUND
+        return decode(KeyValue, row)
+
+    def history(self, first_revision: int) -> Iterator[tuple[int, bytes]]:
+        """All rows from a revision on, in order: flushed ones, then the overlay's."""
+        first = first_revision << _SHIFT
+        seen = first
+        for row_id, row in self._view.scan_rows(first, 1 << 63):
+            yield row_id, row
+            seen = row_id + 1
+        overlay = self._overlay
+        for row_id in sorted(i for i in overlay if i >= seen):
+            yield row_id, overlay[row_id]
+
+    def previous_id(self, key: bytes, row_id: int) -> int:
+        """The row id of the live value before this row, 0 when there was none."""
+        history = self._index.get(key)
+        if history is None:
+            return 0
+        at = bisect_left(history, row_id, 2)
+        if at <= 2 or history[at - 1] & 1:
+            return 0
+        return history[at - 1]
+
+    def forget_flushed(self, row_ids: list[int]) -> None:
+        """Drop rows from the overlay that the backend has committed and the view shows."""
+        overlay = self._overlay
+        for row_id in row_ids:
+            overlay.pop(row_id, None)
+
+    @property
+    def keys_count(self) -> int:
+        """Keys in the index, deleted ones that are not yet compacted included."""
+        return len(self._index)
+
+
+def main_revision(row_id: int) -> int:
+    """The main revision of a row id."""
+    return row_id >> _SHIFT
+
+
+def _append(history: list[int], row_id: int) -> None:
+    """Add a change to a key's history, keeping generation data of its newest generation."""
+    if row_id & 1:
+        history.append(row_id)
+        return
+    if history[-1] & 1:
+        history[0] = row_id >> _SHIFT
+        history[1] = 1
+    else:
+        history[1] += 1
+    history.append(row_id)
+
+
+def _visible(history: list[int], revision: int) -> int:
+    """The row id of a key at a revision (0: now), 0 when it does not exist then."""
+    if revision <= 0:
+        row_id = history[-1]
+    else:
+        at = bisect_right(history, revision << _SHIFT | _MASK, 2)
+        if at == 2:
+            return 0
+        row_id = history[at - 1]
+    return 0 if row_id & 1 else row_id
+
+
+def _bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
+    """Bounds of an etcd range: an end of one zero byte means every key from ``key`` on."""
+    if range_end == b"\0":
+        return (b"" if key == b"\0" else key), None
+    return key, range_end
+
+
+def _key_of(row: bytes) -> bytes:
+    """The key of an encoded KeyValue: field 1 comes first, as we write it."""
+    length = row[1]
+    if length < 128:
+        return row[2 : 2 + length]
+    at, shift, length = 2, 7, length & 127
+    while True:
+        byte = row[at]
+        at += 1
+        length |= (byte & 127) << shift
+        if byte < 128:
+            return row[at : at + length]
+        shift += 7

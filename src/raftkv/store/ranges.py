@@ -1,0 +1,122 @@
+"""Answering a RangeRequest: selection, filters, order, limit, and the response's bytes.
+
+Rows are stored as encoded KeyValues, so the common answer is a join of stored bytes; only sorting
+by something else than the key, revision filters and ``keys_only`` decode them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from etcdwire.hot import encode_field, encode_key_value
+from etcdwire.messages import KeyValue, RangeRequest, SortOrder, SortTarget
+from etcdwire.protobuf import decode, encode_varint
+from raftkv.store.mvcc import KeyValueStore
+
+_SORT_KEYS: dict[int, Callable[[KeyValue], bytes | int]] = {
+    SortTarget.KEY: lambda kv: kv.key,
+    SortTarget.VERSION: lambda kv: kv.version,
+    SortTarget.CREATE: lambda kv: kv.create_revision,
+    SortTarget.MOD: lambda kv: kv.mod_revision,
+    SortTarget.VALUE: lambda kv: kv.value,
+}
+
+
+def answer_range(store: KeyValueStore, request: RangeRequest) -> bytes:
+    """The RangeResponse without its header.
+
+    Raises:
+        RequestError: compacted or future revision.
+    """
+    store.check_revision(request.revision)
+    if not request.range_end and not _is_filtered(request):
+        return _answer_one(store, request)
+    row_ids = store.row_ids(request.key, request.range_end, request.revision)
+    count = len(row_ids)
+    if request.count_only:
+        return _count_field(count)
+    limit = request.limit
+    more = False
+    if _is_filtered(request):
+        rows, more = _filter_and_sort(store, request, row_ids)
+    else:
+        if 0 < limit < count:
+            row_ids = row_ids[:limit]
+            more = True
+        rows = [store.row(row_id) for row_id in row_ids]
+        if request.keys_only:
+            rows = [_without_value(row) for row in rows]
+    parts = [encode_field(b"\x12", row) for row in rows]
+    if more:
+        parts.append(b"\x18\x01")
+    parts.append(_count_field(count))
+    return b"".join(parts)
+
+
+def _answer_one(store: KeyValueStore, request: RangeRequest) -> bytes:
+    row_ids = store.row_ids(request.key, b"", request.revision)
+    if not row_ids:
+        return b""
+    if request.count_only:
+        return b"\x20\x01"
+    row = store.row(row_ids[0])
+    if request.keys_only:
+        row = _without_value(row)
+    return encode_field(b"\x12", row) + b"\x20\x01"
+
+
+def _count_field(count: int) -> bytes:
+    return b"\x20" + encode_varint(count) if count else b""
+
+
+def _is_filtered(request: RangeRequest) -> bool:
+    return bool(
+        request.sort_order
+        or request.sort_target
+        or request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
+
+
+def _filter_and_sort(
+    store: KeyValueStore,
+    request: RangeRequest,
+    row_ids: list[int],
+) -> tuple[list[bytes], bool]:
+    values = [decode(KeyValue, store.row(row_id)) for row_id in row_ids]
+    if request.min_mod_revision:
+        values = [kv for kv in values if kv.mod_revision >= request.min_mod_revision]
+    if request.max_mod_revision:
+        values = [kv for kv in values if kv.mod_revision <= request.max_mod_revision]
+    if request.min_create_revision:
+        values = [kv for kv in values if kv.create_revision >= request.min_create_revision]
+    if request.max_create_revision:
+        values = [kv for kv in values if kv.create_revision <= request.max_create_revision]
+    # Like etcd: a target without an order sorts ascending, unless the target is the key.
+    order = request.sort_order
+    if order == SortOrder.NONE and request.sort_target != SortTarget.KEY:
+        order = SortOrder.ASCEND
+    if order != SortOrder.NONE:
+        values.sort(key=_SORT_KEYS[request.sort_target], reverse=order == SortOrder.DESCEND)
+    more = 0 < request.limit < len(values)
+    if more:
+        values = values[: request.limit]
+    return [_encode(kv, keys_only=request.keys_only) for kv in values], more
+
+
+def _without_value(row: bytes) -> bytes:
+    return _encode(decode(KeyValue, row), keys_only=True)
+
+
+def _encode(kv: KeyValue, *, keys_only: bool) -> bytes:
+    value = b"" if keys_only else kv.value
+    return encode_key_value(
+        kv.key,
+        kv.create_revision,
+        kv.mod_revision,
+        kv.version,
+        value,
+        kv.lease,
+    )

@@ -1,0 +1,1 @@
+"""Who waits for which change. Pure: it names watchers and bytes, it sends nothing."""

@@ -1,0 +1,113 @@
+"""v2 waiters and the last thousand events, so that a client may ask for one it missed."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from raftkv.store.errors_v2 import EVENT_INDEX_CLEARED, V2Error
+from raftkv.store.tree_v2 import EventV2
+
+EVENTS_MAX: Final = 1000
+"""etcd's window; older events are answered with error 401."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One ``wait=true`` request."""
+
+    call: object
+    path: str
+    recursive: bool
+    stream: bool
+    """Goes on after the first event."""
+    since_index: int
+
+
+class HistoryV2:
+    """Events and waiters of one member."""
+
+    def __init__(self, first_index: int = 0) -> None:
+        self._events: deque[EventV2] = deque(maxlen=EVENTS_MAX)
+        self._lost_index = first_index
+        self._waiters: dict[str, dict[Waiter, None]] = {}
+        self.deliveries: list[tuple[Waiter, EventV2]] = []
+        """What is owed since the owner last took it."""
+
+    @property
+    def waiters_count(self) -> int:
+        """Requests waiting now."""
+        return sum(len(found) for found in self._waiters.values())
+
+    def find(
+        self, path: str, since_index: int, current_index: int, *, recursive: bool
+    ) -> EventV2 | None:
+        """The first matching event at or after an index, None when it is yet to come.
+
+        Raises:
+            V2Error: the window no longer holds that index.
+        """
+        if since_index > current_index or not self._events:
+            if since_index <= self._lost_index and since_index <= current_index:
+                raise self._outdated(since_index, current_index)
+            return None
+        first = self._events[0].store_index
+        if since_index < first and (
+            len(self._events) == EVENTS_MAX or since_index <= self._lost_index
+        ):
+            raise self._outdated(since_index, current_index)
+        for event in self._events:
+            if event.store_index >= since_index and _matches(event, path, recursive=recursive):
+                return event
+        return None
+
+    def _outdated(self, since_index: int, current_index: int) -> V2Error:
+        first = self._events[0].store_index if self._events else self._lost_index + 1
+        return V2Error(
+            EVENT_INDEX_CLEARED,
+            f"the requested history has been cleared [{first}/{since_index}]",
+            current_index,
+        )
+
+    def add(self, waiter: Waiter) -> None:
+        """Wait for the next event."""
+        self._waiters.setdefault(waiter.path, {})[waiter] = None
+
+    def remove(self, waiter: Waiter) -> None:
+        """Stop waiting; unknown waiters are ignored."""
+        found = self._waiters.get(waiter.path)
+        if found is not None:
+            found.pop(waiter, None)
+            if not found:
+                del self._waiters[waiter.path]
+
+    def notify(self, event: EventV2) -> None:
+        """Take one event of the tree."""
+        self._events.append(event)
+        if event.refresh or not self._waiters:
+            return
+        key = event.node.key
+        candidates = [key]
+        while candidates[-1] != "/":
+            candidates.append(candidates[-1].rpartition("/")[0] or "/")
+        candidates.extend(event.deleted_paths)
+        for path in candidates:
+            for waiter in list(self._waiters.get(path, ())):
+                if not _matches(event, path, recursive=waiter.recursive):
+                    continue
+                self.deliveries.append((waiter, event))
+                if not waiter.stream:
+                    self.remove(waiter)
+
+
+def _matches(event: EventV2, path: str, *, recursive: bool) -> bool:
+    key = event.node.key
+    if key == path:
+        return not event.refresh
+    if path in event.deleted_paths:
+        return True
+    prefix = path if path == "/" else path + "/"
+    if not recursive or event.refresh or not key.startswith(prefix):
+        return False
+    return not any(name.startswith("_") for name in key[len(prefix) :].split("/"))
