@@ -41,10 +41,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The right to restart: one unit at a time, for one wanted configuration."""
+    """The right to restart: one unit at a time. The number tells one turn from all others."""
 
     unit: UnitName
-    wanted: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ class PeerUnit:
     client_url: str = ""
     member_id: MemberId = NO_MEMBER
     restart_wanted: str = ""
+    turn_done: int = 0
+    """The last turn that this unit has given back."""
     server_ca: str = ""
     """Fingerprint of the CA that signed the certificate which this unit serves with."""
 
@@ -155,6 +157,9 @@ class Facts:
     cluster_id: str = ""
     """Recorded by a leader once the cluster exists; from then on nobody founds another."""
     turn: Turn | None = None
+    """The last turn that was granted, in use or given back."""
+    turn_done: int = 0
+    """The last turn that this unit itself has given back, as its databag shows."""
     peers: tuple[PeerUnit, ...] = ()
     engine: EngineFacts = field(default_factory=EngineFacts)
     wanted: str = ""

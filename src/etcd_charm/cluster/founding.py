@@ -20,6 +20,9 @@ from etcd_charm.cluster.steps import AppWrites, FoundCluster, Plan, Waiting, Wok
 CLAIM_COMMIT_S = 1
 """The claim is committed at the end of the hook; the next one can come at once."""
 
+LEAVER_S = 5
+"""A claimant that leaves tells nobody when it is gone, unless it gives the claim back."""
+
 
 def decide_claim(facts: Facts) -> AppWrites:
     """Return the claim that the Juju leader writes or gives back, if any."""
@@ -62,7 +65,10 @@ def decide_founding(facts: Facts) -> Plan:
             blocked=f"{claim.unit} was to found the cluster and is gone: "
             "run the action bootstrap-again on the leader"
         )
-    return Plan(waiting=Waiting(f"waiting for {claim.unit} to found the cluster", WokenBy.PEER))
+    reason = f"waiting for {claim.unit} to found the cluster"
+    if claim.unit not in facts.units_alive:
+        return Plan(waiting=Waiting(reason, WokenBy.TIMER, LEAVER_S))
+    return Plan(waiting=Waiting(reason, WokenBy.PEER))
 
 
 def _found(facts: Facts, claim: Claim) -> Plan:

@@ -4,6 +4,9 @@ A leaver that removes itself and stops at once may take the only copy of the com
 from two members to one, the survivor would wait for a dead member's vote for ever. So leadership
 is handed to a member that stays, the removal is asked of that member, and the engine stops only
 when every remaining voter that answers shows, read locally, a list without the leaver.
+
+A ghost can stand in the way: with one of three members dead, nobody else may go. A leaver then
+applies the ghost rule itself, because a dying Juju leader keeps its leadership to the end.
 """
 
 import enum

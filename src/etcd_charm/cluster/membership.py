@@ -20,7 +20,6 @@ from etcd_charm.cluster.steps import (
     SetDataAside,
     StartJoiner,
     StartMember,
-    Step,
     UpdateMember,
     Waiting,
     WokenBy,
@@ -66,6 +65,9 @@ def _enter(facts: Facts, view: ClusterView) -> Plan:
     if view.learners:
         other = view.learners[0]
         who = other.name or f"member {other.member_id:x}"
+        chores = _decide_for_others(facts, view)
+        if chores.waiting is not None:
+            return chores  # a leader that is no member itself still removes what is in its way
         return Plan(waiting=Waiting(f"waiting for {who} to finish joining", WokenBy.PEER))
     return Plan(
         steps=(AddLearner(facts.peer_url), StartJoiner()),
@@ -142,21 +144,31 @@ def _decide_for_others(facts: Facts, view: ClusterView) -> Plan:
     """Do what a unit cannot do itself: remove what it left behind. One actor: the Juju leader."""
     if not facts.is_leader:
         return Plan()
-    ghosts = find_ghosts(facts, view)
-    remembered = dict(facts.absent_since_s)
-    absent = tuple(
-        (ghost.member_id, remembered.get(ghost.member_id, facts.now_s)) for ghost in ghosts
-    )
-    step = _choose_ghost(facts, view, ghosts, dict(absent))
+    step, absent = decide_ghosts(facts, view)
     if step is not None:
         waiting = Waiting("a member was removed", WokenBy.TIMER, PROMOTE_SOON_S)
         return Plan(steps=(step,), absent_since_s=absent, waiting=waiting)
-    if ghosts:
+    if absent:
         youngest = max(since for _, since in absent)
         left_s = max(PROMOTE_SOON_S, youngest + GHOST_ABSENCE_S - facts.now_s)
-        reason = f"watching {len(ghosts)} member(s) whose unit is gone"
+        reason = f"watching {len(absent)} member(s) whose unit is gone"
         return Plan(absent_since_s=absent, waiting=Waiting(reason, WokenBy.TIMER, left_s))
     return Plan()
+
+
+def decide_ghosts(
+    facts: Facts, view: ClusterView
+) -> tuple[RemoveMember | None, tuple[tuple[MemberId, int], ...]]:
+    """Return the ghost to remove now, if any, and since when each one has been absent."""
+    ghosts = find_ghosts(facts, view)
+    remembered = dict(facts.absent_since_s)
+    since_s = {ghost.member_id: remembered.get(ghost.member_id, facts.now_s) for ghost in ghosts}
+    for ghost in ghosts:
+        is_old = facts.now_s - since_s[ghost.member_id] >= GHOST_ABSENCE_S
+        if is_old and keeps_quorum_without(view, ghost):
+            step = RemoveMember(ghost.member_id, "its unit is gone")
+            return step, tuple(sorted(since_s.items()))
+    return None, tuple(sorted(since_s.items()))
 
 
 def has_leavers(facts: Facts, view: ClusterView) -> bool:
@@ -196,19 +208,6 @@ def find_ghosts(facts: Facts, view: ClusterView) -> tuple[MemberView, ...]:
 def _is_named_by_us(unit: UnitName, member_name: str) -> bool:
     application = unit.partition("/")[0]
     return member_name.startswith(application) and member_name[len(application) :].isdigit()
-
-
-def _choose_ghost(
-    facts: Facts,
-    view: ClusterView,
-    ghosts: tuple[MemberView, ...],
-    absent_since_s: dict[MemberId, int],
-) -> Step | None:
-    for ghost in ghosts:
-        is_old = facts.now_s - absent_since_s[ghost.member_id] >= GHOST_ABSENCE_S
-        if is_old and keeps_quorum_without(view, ghost):
-            return RemoveMember(ghost.member_id, "its unit is gone")
-    return None
 
 
 def keeps_quorum_without(view: ClusterView, leaver: MemberView) -> bool:

@@ -15,7 +15,14 @@ from etcd_charm.cluster.membership import (
     decide_membership,
     has_leavers,
 )
-from etcd_charm.cluster.rollout import TURN_COMMIT_S, decide_restart, decide_turn
+from etcd_charm.cluster.rollout import (
+    TURN_COMMIT_S,
+    RestartDecision,
+    decide_restart,
+    decide_return,
+    decide_turn,
+    waits_for_leaver,
+)
 from etcd_charm.cluster.steps import AppWrites, Plan, Waiting, WokenBy
 
 WATCH_S = 20
@@ -68,26 +75,34 @@ def _decide_engine(facts: Facts) -> Plan:
 def _add_restart(facts: Facts, plan: Plan) -> Plan:
     """Add a wanted restart to a plan that has nothing else to do to the engine."""
     if plan.steps or plan.blocked or facts.engine.data is not DataState.OURS:
-        return plan
+        return replace(plan, turn_done=decide_return(facts, RestartDecision()))
     decision = decide_restart(facts)
-    steps = (decision.step,) if decision.step is not None else ()
+    turn_done = decide_return(facts, decision)
+    waiting = plan.waiting or decision.waiting
+    if turn_done != facts.turn_done and waiting is None:
+        # A leader that gives back its own turn hears of it from nobody, and has others to serve.
+        waiting = Waiting("giving back its turn to restart", WokenBy.TIMER, TURN_COMMIT_S)
     return replace(
         plan,
-        steps=steps,
+        steps=(decision.step,) if decision.step is not None else (),
         restart_wanted=decision.wanted,
-        waiting=plan.waiting or decision.waiting,
+        turn_done=turn_done,
+        waiting=waiting,
     )
 
 
 def _add_watch(facts: Facts, plan: Plan) -> Plan:
-    """Come back while a member does not answer: nobody else says when it does again."""
-    if plan.waiting is not None or plan.blocked or facts.view is None:
+    """Come back while a member leaves or does not answer: nobody else says when that ends."""
+    is_timed = plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER
+    if is_timed or plan.blocked or facts.view is None:
         return plan
-    if has_leavers(facts, facts.view):
-        return replace(plan, waiting=Waiting("a member is leaving", WokenBy.TIMER, LEAVING_S))
+    if has_leavers(facts, facts.view) or waits_for_leaver(facts):
+        reason = plan.waiting.reason if plan.waiting else "a member is leaving"
+        return replace(plan, waiting=Waiting(reason, WokenBy.TIMER, LEAVING_S))
     if all(member.is_reachable for member in facts.view.members):
         return plan
-    return replace(plan, waiting=Waiting("a member does not answer", WokenBy.TIMER, WATCH_S))
+    reason = plan.waiting.reason if plan.waiting else "a member does not answer"
+    return replace(plan, waiting=Waiting(reason, WokenBy.TIMER, WATCH_S))
 
 
 def _decide_app(facts: Facts, plan: Plan) -> AppWrites:
@@ -96,4 +111,4 @@ def _decide_app(facts: Facts, plan: Plan) -> AppWrites:
     record = None
     if facts.is_leader and facts.member is not None and facts.view is not None:
         record = f"{facts.view.cluster_id:x}" if facts.view.cluster_id else None
-    return replace(writes, turn=turn.turn, ends_turn=turn.ends_turn, cluster_id=record)
+    return replace(writes, turn=turn, cluster_id=record)

@@ -1,15 +1,16 @@
 """Whose turn it is to restart: one member at a time, and only while all others are healthy.
 
-Each unit shows in its databag the configuration that it wants to restart with. The Juju leader
-grants one turn; the holder restarts when it reads the turn as committed; its databag then shows
-no wish any more, and that wakes the leader, which grants the next. A turn lost with its holder
-(a removed unit) is taken back.
+Each unit shows in its databag that it wants to restart. The Juju leader grants a turn, which has
+a number; the holder restarts when it reads the turn as committed, and gives it back by showing
+its number. Only that ends a turn. A leader must not conclude from a databag without a wish that
+the holder is done: a new leader has not heard of every databag yet, and what it has heard may be
+older than the wish (the simulation found both). A turn is also over when its holder is gone.
 """
 
 from dataclasses import dataclass
 
-from etcd_charm.cluster.facts import Facts, MemberView, Turn, UnitName, number_of
-from etcd_charm.cluster.steps import AppWrites, RestartMember, Step, Waiting, WokenBy
+from etcd_charm.cluster.facts import Facts, MemberView, Turn, number_of
+from etcd_charm.cluster.steps import RestartMember, Step, Waiting, WokenBy
 
 UNHEALTHY_RETRY_S = 10
 """Another member may be in the middle of its own restart."""
@@ -33,7 +34,7 @@ def decide_restart(facts: Facts) -> RestartDecision:
         return RestartDecision()
     if is_alone(facts) or (facts.member is not None and facts.member.is_learner):
         return RestartDecision(step=RestartMember(facts.wanted))
-    if facts.turn != Turn(facts.unit, facts.wanted):
+    if not holds_turn(facts):
         waiting = Waiting("waiting for its turn to restart", WokenBy.PEER)
         return RestartDecision(wanted=facts.wanted, waiting=waiting)
     if not are_others_healthy(facts):
@@ -64,21 +65,44 @@ def _is_healthy(member: MemberView) -> bool:
     return member.is_reachable and not member.is_learner
 
 
-def decide_turn(facts: Facts, own_wish: str) -> AppWrites:
-    """Return the leader's grant: keep a turn that is in use, end a stale one, or grant the next."""
-    if not facts.is_leader:
-        return AppWrites()
-    wishes: dict[UnitName, str] = {
-        peer.unit: peer.restart_wanted
-        for peer in facts.peers
-        if peer.restart_wanted and peer.unit in facts.units_known
-    }
-    if own_wish:
-        wishes[facts.unit] = own_wish
+def holds_turn(facts: Facts) -> bool:
+    """Whether this unit has a turn that it has not given back."""
     turn = facts.turn
-    if turn is not None and wishes.get(turn.unit) == turn.wanted:
-        return AppWrites()
-    if wishes:
-        unit = min(wishes, key=number_of)
-        return AppWrites(turn=Turn(unit, wishes[unit]))
-    return AppWrites(ends_turn=turn is not None)
+    return turn is not None and turn.unit == facts.unit and turn.number > facts.turn_done
+
+
+def decide_return(facts: Facts, decision: RestartDecision) -> int:
+    """Return the number of the turn that this unit gives back with this hook, or its last one."""
+    if facts.turn is not None and holds_turn(facts) and not decision.wanted:
+        return facts.turn.number
+    return facts.turn_done
+
+
+def decide_turn(facts: Facts, own_wish: str) -> Turn | None:
+    """Return the turn that the Juju leader grants now, if any."""
+    if not facts.is_leader or _is_turn_in_use(facts):
+        return None
+    wishing = {peer.unit for peer in facts.peers if peer.restart_wanted} & facts.units_known
+    if own_wish:
+        wishing |= {facts.unit}
+    if not wishing:
+        return None
+    number = facts.turn.number + 1 if facts.turn else 1
+    return Turn(min(wishing, key=number_of), number)
+
+
+def waits_for_leaver(facts: Facts) -> bool:
+    """Whether the holder of the turn is on its way out: it tells nobody when it is gone."""
+    turn = facts.turn
+    is_held = facts.is_leader and turn is not None and _is_turn_in_use(facts)
+    return is_held and turn is not None and turn.unit not in facts.units_alive
+
+
+def _is_turn_in_use(facts: Facts) -> bool:
+    turn = facts.turn
+    if turn is None or turn.unit not in facts.units_known:
+        return False
+    if turn.unit == facts.unit:
+        return turn.number > facts.turn_done
+    done = {peer.unit: peer.turn_done for peer in facts.peers}
+    return turn.number > done.get(turn.unit, 0)

@@ -116,7 +116,6 @@ class AppWrites:
     releases_claim: bool = False
     cluster_id: str | None = None
     turn: Turn | None = None
-    ends_turn: bool = False
     makes_authorities: bool = False
 
 
@@ -130,5 +129,7 @@ class Plan:
     blocked: str = ""
     restart_wanted: str = ""
     """For this unit's databag: the configuration it wants to restart with, empty if none."""
+    turn_done: int = 0
+    """For this unit's databag: the turn that it gives back once its steps have run."""
     absent_since_s: tuple[tuple[MemberId, int], ...] = ()
     """For this unit's own memory: see `Facts.absent_since_s`."""

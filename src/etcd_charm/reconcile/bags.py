@@ -22,6 +22,7 @@ CLIENT_URL: Final = "client-url"
 MEMBER_ID: Final = "member-id"
 ROLE: Final = "role"
 RESTART: Final = "restart-wanted"
+TURN_DONE: Final = "turn-done"
 SERVER_CA: Final = "server-ca"
 NONCE: Final = "nonce"
 """Names the last membership change that this unit made: its new value wakes all others."""
@@ -41,12 +42,12 @@ def encode_claim(claim: Claim) -> str:
 def decode_turn(bag: Mapping[str, str]) -> Turn | None:
     """Return the granted turn in an application databag."""
     fields = decode_object(bag, TURN)
-    return Turn(UnitName(fields["unit"]), fields["wanted"]) if fields else None
+    return Turn(UnitName(fields["unit"]), int(fields["number"])) if fields else None
 
 
 def encode_turn(turn: Turn) -> str:
     """Return a turn as the databag holds it."""
-    return json.dumps({"unit": turn.unit, "wanted": turn.wanted})
+    return json.dumps({"unit": turn.unit, "number": str(turn.number)})
 
 
 def decode_object(bag: Mapping[str, str], key: str) -> dict[str, str]:
@@ -64,5 +65,6 @@ def decode_peer(unit: str, bag: Mapping[str, str]) -> PeerUnit:
         client_url=bag.get(CLIENT_URL, ""),
         member_id=MemberId(int(member, 16)) if member else NO_MEMBER,
         restart_wanted=bag.get(RESTART, ""),
+        turn_done=int(bag.get(TURN_DONE) or "0"),
         server_ca=bag.get(SERVER_CA, ""),
     )

@@ -36,6 +36,7 @@ class JujuFacts:
     has_peer_relation: bool
     claim: Claim | None
     turn: Turn | None
+    turn_done: int
     cluster_id: str
     peers: tuple[PeerUnit, ...]
     authorities: Authorities | None
@@ -104,6 +105,7 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         has_peer_relation=relation is not None,
         claim=bags.decode_claim(bag) if bag else None,
         turn=bags.decode_turn(bag) if bag else None,
+        turn_done=int(relation.data[charm.unit].get(bags.TURN_DONE) or "0") if relation else 0,
         cluster_id=bag.get(bags.CLUSTER_ID, "") if bag else "",
         peers=_read_peers(relation),
         authorities=credentials.load_authorities(charm.model, bag) if bag else None,

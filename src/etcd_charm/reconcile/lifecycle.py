@@ -7,7 +7,7 @@ quorum is repeated by Juju until it is safe, or until the operator forces it.
 import logging
 
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import NO_MEMBER
+from etcd_charm.cluster.facts import NO_MEMBER, ClusterView, Facts
 from etcd_charm.cluster.leaving import (
     LEAVE_PAUSE_S,
     LEAVE_TRIES,
@@ -16,6 +16,7 @@ from etcd_charm.cluster.leaving import (
     decide_leave,
     is_removal_known,
 )
+from etcd_charm.cluster.membership import decide_ghosts
 from etcd_charm.reconcile.loop import Reconciler
 from etcd_charm.workload.engine import Workload
 
@@ -55,7 +56,22 @@ class Teardown:
 
     def _look(self) -> LeaveDecision:
         juju = self._reconciler.read_juju()
-        return decide_leave(self._reconciler.observe(juju, None))
+        facts = self._reconciler.observe(juju, None)
+        decision = decide_leave(facts)
+        if facts.view is not None and decision.farewell is not Farewell.STOP:
+            self._apply_ghost_rule(facts, facts.view, decision)
+        return decision
+
+    def _apply_ghost_rule(self, facts: Facts, view: ClusterView, decision: LeaveDecision) -> None:
+        """Remember who is absent, across hooks that fail, and remove whoever has been for long."""
+        step, absent = decide_ghosts(facts, view)
+        self._workload.save_absences(absent)
+        if step is None or not decision.helpers:
+            return
+        try:
+            self._workload.ask_removal(decision.helpers[0], step.member_id)
+        except Retry as obstacle:
+            logger.info("a member without a unit stays for now: %s", obstacle)
 
     def _try_leaving(self, decision: LeaveDecision) -> bool:
         """Ask the survivors once; return whether all of them know."""

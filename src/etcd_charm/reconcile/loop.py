@@ -153,6 +153,7 @@ class Reconciler:
             claim=juju.claim,
             cluster_id=juju.cluster_id,
             turn=juju.turn,
+            turn_done=juju.turn_done,
             peers=juju.peers,
             engine=engine,
             wanted=prepared.fingerprint if prepared else "",

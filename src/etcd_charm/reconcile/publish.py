@@ -41,8 +41,6 @@ class Publisher:
             _write(bag, {bags.CLUSTER_ID: writes.cluster_id})
         if writes.turn is not None:
             _write(bag, {bags.TURN: bags.encode_turn(writes.turn)})
-        elif writes.ends_turn:
-            bag[bags.TURN] = ""
 
     def write_unit(
         self, juju: JujuFacts, facts: Facts, plan: Plan, server_ca: str, nonce: str
@@ -57,6 +55,7 @@ class Publisher:
             bags.PEER_URL: juju.peer_url,
             bags.CLIENT_URL: juju.client_url,
             bags.RESTART: plan.restart_wanted,
+            bags.TURN_DONE: str(plan.turn_done) if plan.turn_done else "",
             bags.SERVER_CA: server_ca,
         }
         if member is not None:
