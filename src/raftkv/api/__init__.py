@@ -1,0 +1,1 @@
+"""What requests mean: validation, proposal, answer. Sees messages and values, never sockets."""

@@ -1,0 +1,1 @@
+"""The shell: sockets, threads, clocks and files around the pure rooms."""

@@ -83,7 +83,7 @@ class KeyValueStore:
         index = store._index
         last = 0
         for row_id, row in view.scan_rows(0, 1 << 63):
-            key = _key_of(row)
+            key = key_of(row)
             history = index.get(key)
             main = row_id >> _SHIFT
             if history is None:
@@ -288,7 +288,7 @@ def _bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     return key, range_end
 
 
-def _key_of(row: bytes) -> bytes:
+def key_of(row: bytes) -> bytes:
     """The key of an encoded KeyValue: field 1 comes first, as we write it."""
     length = row[1]
     if length < 128:

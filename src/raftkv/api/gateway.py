@@ -1,0 +1,123 @@
+"""The JSON gateway: the same methods as gRPC, called with JSON over plain HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from etcdwire import messages as m
+from etcdwire.errors import HTTP_STATUS, ApiError, Code
+from etcdwire.json_v3 import JsonError, dumps, loads, to_json
+from etcdwire.protobuf import DecodeError, Message, decode, encode
+from raftkv.api import v3_maintenance
+from raftkv.api.host import Host
+from raftkv.api.http import JSON, HttpReply, HttpRequest, method_not_allowed
+from raftkv.api.services import SNAPSHOT_GATEWAY, UNARY_BY_GATEWAY, WATCH_GATEWAY
+from raftkv.api.v3_watch import WatchStream
+
+
+def is_gateway_path(path: str) -> bool:
+    """Whether the gateway knows this path."""
+    return path in UNARY_BY_GATEWAY or path in WATCH_GATEWAY or path in SNAPSHOT_GATEWAY
+
+
+def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
+    """Serve one gateway request."""
+    if request.method != "POST":
+        method_not_allowed(reply, "POST")
+        return
+    if request.path in WATCH_GATEWAY:
+        _watch(host, request, reply)
+        return
+    if request.path in SNAPSHOT_GATEWAY:
+        v3_maintenance.snapshot(host, _ResultStream(reply, m.SnapshotResponse))
+        return
+    method = UNARY_BY_GATEWAY[request.path]
+    call = _JsonCall(reply, method.response)
+    try:
+        message = loads(method.request, request.body)
+        method.handler(host, call, encode(message))
+    except JsonError as error:
+        call.fail(ApiError(Code.INVALID_ARGUMENT, str(error)))
+    except DecodeError as error:
+        call.fail(ApiError(Code.INTERNAL, str(error)))
+    except ApiError as error:
+        call.fail(error)
+
+
+def error_body(error: ApiError) -> dict[str, Any]:
+    """An error as grpc-gateway 1 writes it."""
+    return {"error": error.message, "message": error.message, "code": int(error.code)}
+
+
+class _JsonCall:
+    """A unary call whose answer is JSON."""
+
+    __slots__ = ("_reply", "_response")
+
+    def __init__(self, reply: HttpReply, response: type[Message]) -> None:
+        self._reply = reply
+        self._response = response
+
+    def ok(self, body: bytes) -> None:
+        """Answer with the message as JSON."""
+        self._reply.respond(200, (JSON,), dumps(decode(self._response, body)))
+
+    def fail(self, error: ApiError) -> None:
+        """Answer with the error as JSON."""
+        text = json.dumps(error_body(error), separators=(",", ":")).encode()
+        self._reply.respond(HTTP_STATUS[error.code], (JSON,), text)
+
+
+class _ResultStream:
+    """A streamed answer: one ``{"result": ...}`` document a line."""
+
+    def __init__(self, reply: HttpReply, response: type[Message]) -> None:
+        self._reply = reply
+        self._response = response
+        self._started = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client still listens."""
+        return self._reply.is_open
+
+    def send(self, body: bytes) -> None:
+        """Send one message."""
+        self._line({"result": to_json(decode(self._response, body))})
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken by the network."""
+        return self._reply.pending_bytes()
+
+    def finish(self, error: ApiError | None = None) -> None:
+        """End the answer, with an error document if there is one."""
+        if error is not None:
+            document = error_body(error)
+            document.pop("error")
+            document["grpc_code"] = document.pop("code")
+            self._line({"error": document})
+        self._reply.finish()
+
+    def _line(self, document: dict[str, Any]) -> None:
+        if not self._started:
+            self._started = True
+            self._reply.start(200, (JSON,))
+        self._reply.send(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+
+
+def _watch(host: Host, request: HttpRequest, reply: HttpReply) -> None:
+    """One or more WatchRequest documents in the body; answers follow until the client leaves."""
+    stream = _ResultStream(reply, m.WatchResponse)
+    try:
+        requests = [loads(m.WatchRequest, line) for line in request.body.splitlines() if line]
+    except JsonError:
+        try:
+            requests = [loads(m.WatchRequest, request.body)]
+        except JsonError as error:
+            _JsonCall(reply, m.WatchResponse).fail(ApiError(Code.INVALID_ARGUMENT, str(error)))
+            return
+    watch = WatchStream(host, stream)
+    reply.on_close(watch.close)
+    for message in requests:
+        watch.receive(encode(message))

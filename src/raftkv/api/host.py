@@ -1,0 +1,144 @@
+"""What the API needs of the driver around the replica; the border between api and server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from etcdwire import errors
+from etcdwire.errors import ApiError
+from etcdwire.hot import HeaderEncoder
+from raftkv.replica.effects import Rejected, Rejection
+from raftkv.replica.machine import Machine
+from raftkv.replica.step import FollowerProgress
+from raftkv.values import ClusterId, Index, MemberId, Membership, MembershipChange, Term
+
+
+class Token(Protocol):
+    """A request under way; the driver brings back what became of it."""
+
+    def applied(self, result: object) -> None:
+        """The command was applied with this result."""
+
+    def ready(self) -> None:
+        """A linearizable read may be answered now; a membership change took effect."""
+
+    def rejected(self, rejection: Rejected) -> None:
+        """There is no result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits that an operator may set."""
+
+    max_txn_ops: int
+    max_request_bytes: int
+    quota_bytes: int
+
+
+class Host(Protocol):
+    """The member as its API sees it."""
+
+    machine: Machine
+    headers: HeaderEncoder
+    limits: Limits
+    cluster_id: ClusterId
+    member_id: MemberId
+    name: str
+    enable_v2: bool
+    strict_reconfig: bool
+
+    @property
+    def term(self) -> Term:
+        """The current Raft term."""
+
+    @property
+    def leader_id(self) -> MemberId:
+        """The known leader, 0 when none."""
+
+    @property
+    def membership(self) -> Membership:
+        """The applied membership."""
+
+    @property
+    def commit_index(self) -> Index:
+        """The committed index."""
+
+    @property
+    def applied_index(self) -> Index:
+        """The applied index."""
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member has no vote."""
+
+    @property
+    def now_ms(self) -> int:
+        """Wall clock, milliseconds."""
+
+    def progress(self) -> dict[MemberId, FollowerProgress]:
+        """Followers as the leader sees them."""
+
+    def size_bytes(self) -> int:
+        """Size of the backend's file."""
+
+    def used_bytes(self) -> int:
+        """Bytes of it in use."""
+
+    def propose(self, command: bytes, token: Token) -> None:
+        """Replicate and apply one command."""
+
+    def read(self, token: Token) -> None:
+        """Call ``token.ready`` when a linearizable read may be answered."""
+
+    def change_membership(self, change: MembershipChange, token: Token) -> None:
+        """Propose one membership change."""
+
+    def transfer_leadership(self, to: MemberId, token: Token) -> None:
+        """Hand leadership to another member."""
+
+    def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
+        """Flush, then hand over a consistent snapshot of everything applied so far."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Run something later on the loop."""
+
+
+class SnapshotSource(Protocol):
+    """A snapshot being read."""
+
+    size_bytes: int
+
+    def next_chunk(self) -> bytes | None:
+        """The next piece, None at the end."""
+
+    def close(self) -> None:
+        """Release the view."""
+
+
+_REJECTIONS: dict[Rejection, ApiError] = {
+    Rejection.NO_LEADER: errors.NO_LEADER,
+    Rejection.LEADER_CHANGED: errors.TIMEOUT,
+    Rejection.OVERLOADED: errors.TOO_MANY_REQUESTS,
+    Rejection.REMOVED: errors.STOPPED,
+    Rejection.TRANSFER_FAILED: errors.TIMEOUT_LEADER_TRANSFER,
+}
+_CHANGE_REFUSALS: dict[str, ApiError] = {
+    "member exists": errors.MEMBER_EXISTS,
+    "member was removed": errors.MEMBER_EXISTS,
+    "member not found": errors.MEMBER_NOT_FOUND,
+    "peer URL exists": errors.PEER_URL_EXISTS,
+    "member is not a learner": errors.MEMBER_NOT_LEARNER,
+    "learner is not in sync with the leader": errors.LEARNER_NOT_READY,
+    "too many learners": errors.TOO_MANY_LEARNERS,
+    "last voter": errors.MEMBER_NOT_ENOUGH_STARTED,
+    "another change is in flight": errors.UNHEALTHY_CLUSTER,
+}
+
+
+def error_of(rejection: Rejected) -> ApiError:
+    """The answer that stands for a rejection."""
+    if rejection.reason is Rejection.INVALID_CHANGE:
+        return _CHANGE_REFUSALS.get(rejection.detail, errors.UNHEALTHY_CLUSTER)
+    return _REJECTIONS[rejection.reason]

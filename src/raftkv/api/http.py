@@ -1,0 +1,61 @@
+"""Plain HTTP requests and answers, as the API sees them, over HTTP/1.1 and HTTP/2 alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+JSON: Final = (b"Content-Type", b"application/json")
+TEXT: Final = (b"Content-Type", b"text/plain; charset=utf-8")
+NO_SNIFF: Final = (b"X-Content-Type-Options", b"nosniff")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request with its whole body."""
+
+    method: str
+    path: str
+    """Percent-decoded."""
+    query: str
+    headers: dict[bytes, bytes]
+    """Lower-case names."""
+    body: bytes
+
+
+class HttpReply(Protocol):
+    """How to answer one request: whole, or in pieces."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer completely."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Begin an answer in pieces."""
+
+    def send(self, piece: bytes) -> None:
+        """Send a piece."""
+
+    def finish(self) -> None:
+        """End an answer in pieces."""
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken by the network."""
+
+    def on_close(self, callback: object) -> None:
+        """Call this (no arguments) when the client goes away before the end."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is still there."""
+
+
+def not_found(reply: HttpReply) -> None:
+    """Go's standard answer for an unknown path."""
+    reply.respond(404, (TEXT, NO_SNIFF), b"404 page not found\n")
+
+
+def method_not_allowed(reply: HttpReply, allowed: str) -> None:
+    """Go's standard answer for a method that a path does not know."""
+    reply.respond(405, ((b"Allow", allowed.encode()), TEXT, NO_SNIFF), b"Method Not Allowed\n")

@@ -1,0 +1,149 @@
+"""The KV service: Put, Range, DeleteRange, Txn."""
+
+from __future__ import annotations
+
+from etcdwire import errors
+from etcdwire.errors import RequestError
+from etcdwire.hot import decode_put, decode_range
+from etcdwire.messages import DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest
+from etcdwire.protobuf import decode
+from raftkv.api.calls import Call, ReadToken, WriteToken
+from raftkv.api.host import Host, error_of
+from raftkv.replica.commands import CommandKind
+from raftkv.replica.effects import Rejected
+from raftkv.store.ranges import answer_range
+from raftkv.store.txn import (
+    apply_txn,
+    check_compares,
+    check_delete,
+    check_put,
+    check_range,
+    check_txn,
+)
+
+_PUT = bytes((CommandKind.PUT,))
+_DELETE_RANGE = bytes((CommandKind.DELETE_RANGE,))
+_TXN = bytes((CommandKind.TXN,))
+
+
+def put(host: Host, call: Call, data: bytes) -> None:
+    """Put."""
+    request = decode_put(data)
+    check_put(request)
+    if request.lease:
+        raise errors.LEASE_NOT_FOUND
+    _check_size(host, data)
+    host.propose(_PUT + data, WriteToken(host, call))
+
+
+def delete_range(host: Host, call: Call, data: bytes) -> None:
+    """DeleteRange."""
+    check_delete(decode(DeleteRangeRequest, data))
+    _check_size(host, data)
+    host.propose(_DELETE_RANGE + data, WriteToken(host, call))
+
+
+def range_(host: Host, call: Call, data: bytes) -> None:
+    """Range."""
+    request = decode_range(data)
+    check_range(request)
+    if request.serializable:
+        _answer(host, request, call)
+        return
+    if host.is_learner:
+        raise errors.NOT_SUPPORTED_FOR_LEARNER
+    host.read(_RangeToken(host, call, request))
+
+
+def txn(host: Host, call: Call, data: bytes) -> None:
+    """Txn; one that only reads does not go through the log."""
+    request = decode(TxnRequest, data)
+    check_compares(request)
+    check_txn(request, host.limits.max_txn_ops)
+    _check_leases(request)
+    _check_size(host, data)
+    if not _is_read_only(request):
+        host.propose(_TXN + data, WriteToken(host, call))
+        return
+
+    def answer(call: Call) -> None:
+        try:
+            revision, body = apply_txn(host.machine.kv, request)
+        except RequestError as error:
+            call.fail(error)
+            return
+        call.ok(host.headers.encode(revision, host.term) + body)
+
+    if _is_serializable(request):
+        answer(call)
+    else:
+        host.read(ReadToken(call, answer))
+
+
+class _RangeToken:
+    """A linearizable range: a class of its own, because there are many."""
+
+    __slots__ = ("_call", "_host", "_request")
+
+    def __init__(self, host: Host, call: Call, request: RangeRequest) -> None:
+        self._host = host
+        self._call = call
+        self._request = request
+
+    def applied(self, result: object) -> None:
+        """Never called for a read."""
+
+    def ready(self) -> None:
+        """Answer."""
+        _answer(self._host, self._request, self._call)
+
+    def rejected(self, rejection: Rejected) -> None:
+        """Answer that there is no result."""
+        self._call.fail(error_of(rejection))
+
+
+def _answer(host: Host, request: RangeRequest, call: Call) -> None:
+    kv = host.machine.kv
+    try:
+        body = answer_range(kv, request)
+    except RequestError as error:
+        call.fail(error)
+        return
+    call.ok(host.headers.encode(kv.revision, host.term) + body)
+
+
+def _check_size(host: Host, data: bytes) -> None:
+    if len(data) > host.limits.max_request_bytes:
+        raise errors.REQUEST_TOO_LARGE
+
+
+def _operations(request: TxnRequest) -> list[RequestOp]:
+    out: list[RequestOp] = []
+    stack = [request]
+    while stack:
+        current = stack.pop()
+        for operation in (*current.success, *current.failure):
+            out.append(operation)
+            if operation.request_txn is not None:
+                stack.append(operation.request_txn)
+    return out
+
+
+def _check_leases(request: TxnRequest) -> None:
+    for operation in _operations(request):
+        if operation.request_put is not None and operation.request_put.lease:
+            raise errors.LEASE_NOT_FOUND
+
+
+def _is_read_only(request: TxnRequest) -> bool:
+    return all(
+        operation.request_range is not None or operation.request_txn is not None
+        for operation in _operations(request)
+    )
+
+
+def _is_serializable(request: TxnRequest) -> bool:
+    return all(
+        operation.request_range is None or operation.request_range.serializable
+        for operation in _operations(request)
+    )

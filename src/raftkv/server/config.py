@@ -1,0 +1,237 @@
+"""The daemon's configuration: typed, checked as a whole, before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from raftkv.api.member_ids import founding_member_id
+from raftkv.server.flags import ConfigError, RawConfig
+from raftkv.values import Member
+
+QUOTA_BYTES_DEFAULT: Final = 2 << 30
+LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """One listening or advertised URL."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether it speaks TLS."""
+        return self.scheme == "https"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Certificate files of one plane; empty paths mean absent."""
+
+    cert_file: str = ""
+    key_file: str = ""
+    trusted_ca_file: str = ""
+    client_cert_auth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the daemon was told."""
+
+    name: str
+    data_dir: Path
+    wal_dir: Path
+    listen_client: tuple[Url, ...]
+    listen_peer: tuple[Url, ...]
+    listen_metrics: tuple[Url, ...]
+    advertise_client: tuple[str, ...]
+    advertise_peer: tuple[str, ...]
+    initial_cluster: dict[str, tuple[str, ...]]
+    is_new_cluster: bool
+    cluster_token: str
+    client_tls: TlsFiles
+    peer_tls: TlsFiles
+    heartbeat_ms: int
+    election_ms: int
+    snapshot_count: int
+    quota_bytes: int
+    max_txn_ops: int
+    max_request_bytes: int
+    enable_v2: bool
+    enable_gateway: bool
+    strict_reconfig: bool
+    log_level: str
+    cors: frozenset[str]
+    host_whitelist: frozenset[str]
+
+    def founding_members(self) -> list[Member]:
+        """The members that ``--initial-cluster`` names, with the ids that etcd would give."""
+        return [
+            Member(founding_member_id(urls, self.cluster_token), name, tuple(sorted(urls)))
+            for name, urls in sorted(self.initial_cluster.items())
+        ]
+
+
+def check(raw: RawConfig) -> Config:
+    """Turn flags into a configuration that makes sense as a whole.
+
+    Raises:
+        ConfigError: names the flag and the remedy.
+    """
+    name = raw.text("name")
+    peer = _tls_files(raw, "peer-")
+    client = _tls_files(raw, "")
+    advertise_peer = _url_list(raw, "initial-advertise-peer-urls")
+    initial = raw.text("initial-cluster") or ",".join(f"{name}={url}" for url in advertise_peer)
+    cluster = _parse_cluster(initial)
+    state = raw.text("initial-cluster-state")
+    if state not in ("new", "existing"):
+        raise ConfigError(f"--initial-cluster-state is {state!r}: give new or existing")
+    heartbeat_ms, election_ms = raw.number("heartbeat-interval"), raw.number("election-timeout")
+    if heartbeat_ms <= 0 or election_ms < 5 * heartbeat_ms:
+        raise ConfigError(
+            f"--election-timeout {election_ms} must be at least 5 times "
+            f"--heartbeat-interval {heartbeat_ms}",
+        )
+    if election_ms > 50000:
+        raise ConfigError(f"--election-timeout {election_ms} is above the maximum of 50000 ms")
+    level = raw.text("log-level")
+    if level not in LEVELS:
+        raise ConfigError(f"--log-level is {level!r}: give one of {', '.join(LEVELS)}")
+    listen_client = _listen(raw, "listen-client-urls", client)
+    _check_advertised(raw)
+    data_dir = Path(raw.text("data-dir") or f"{name}.etcd")
+    wal_dir = raw.text("wal-dir")
+    quota = raw.number("quota-backend-bytes")
+    return Config(
+        name=name,
+        data_dir=data_dir,
+        wal_dir=Path(wal_dir) if wal_dir else data_dir / "member" / "wal",
+        listen_client=listen_client,
+        listen_peer=_listen(raw, "listen-peer-urls", peer),
+        listen_metrics=_listen(raw, "listen-metrics-urls", client),
+        advertise_client=_url_list(raw, "advertise-client-urls"),
+        advertise_peer=advertise_peer,
+        initial_cluster=cluster,
+        is_new_cluster=state == "new",
+        cluster_token=raw.text("initial-cluster-token"),
+        client_tls=client,
+        peer_tls=peer,
+        heartbeat_ms=heartbeat_ms,
+        election_ms=election_ms,
+        snapshot_count=max(raw.number("snapshot-count"), 1000),
+        quota_bytes=quota if quota > 0 else QUOTA_BYTES_DEFAULT,
+        max_txn_ops=raw.number("max-txn-ops"),
+        max_request_bytes=raw.number("max-request-bytes"),
+        enable_v2=raw.switch("enable-v2"),
+        enable_gateway=raw.switch("enable-grpc-gateway"),
+        strict_reconfig=raw.switch("strict-reconfig-check"),
+        log_level=level,
+        cors=frozenset(raw.text("cors").split(",")),
+        host_whitelist=frozenset(raw.text("host-whitelist").split(",")),
+    )
+
+
+def check_founding(config: Config) -> None:
+    """Check what only a first start needs: this member stands in the cluster it names.
+
+    Raises:
+        ConfigError: ``--initial-cluster`` contradicts the other flags.
+    """
+    mine = config.initial_cluster.get(config.name)
+    if mine is None:
+        known = ",".join(sorted(config.initial_cluster))
+        raise ConfigError(
+            f'couldn\'t find local name "{config.name}" in the initial cluster configuration: '
+            f"--initial-cluster names {known}",
+        )
+    if set(mine) != set(config.advertise_peer):
+        raise ConfigError(
+            f"--initial-cluster has {config.name}={','.join(mine)} but missing from "
+            f"--initial-advertise-peer-urls={','.join(config.advertise_peer)}: make them equal",
+        )
+
+
+def _parse_cluster(text: str) -> dict[str, tuple[str, ...]]:
+    cluster: dict[str, list[str]] = {}
+    owners: dict[str, str] = {}
+    for item in text.split(","):
+        if not item.strip():
+            continue
+        name, equals, url = item.strip().partition("=")
+        if not equals or not name or not url:
+            raise ConfigError(f"--initial-cluster: {item!r} is not NAME=URL")
+        parse_url(url, "--initial-cluster")
+        owner = owners.setdefault(url, name)
+        if owner != name or url in cluster.get(name, []):
+            raise ConfigError(f"--initial-cluster has duplicate URL {url} ({owner} and {name})")
+        cluster.setdefault(name, []).append(url)
+    if not cluster:
+        raise ConfigError("--initial-cluster is empty: give NAME=PEER-URL")
+    return {name: tuple(urls) for name, urls in cluster.items()}
+
+
+def parse_url(text: str, where: str) -> Url:
+    """Parse ``scheme://host:port``.
+
+    Raises:
+        ConfigError: names ``where`` and what is wrong.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{where}: {text!r}: {error}") from None
+    if parts.scheme not in ("http", "https"):
+        raise ConfigError(f"{where}: {text!r}: URL scheme must be http or https")
+    if not parts.hostname or port is None:
+        raise ConfigError(f'{where}: {text!r}: URL address does not have the form "host:port"')
+    if parts.path not in ("", "/"):
+        raise ConfigError(f"{where}: {text!r}: URL must not contain a path")
+    return Url(parts.scheme, parts.hostname, port)
+
+
+def _url_list(raw: RawConfig, name: str) -> tuple[str, ...]:
+    urls = tuple(u.strip() for u in raw.text(name).split(",") if u.strip())
+    for url in urls:
+        parse_url(url, f"--{name}")
+    return urls
+
+
+def _listen(raw: RawConfig, name: str, tls: TlsFiles) -> tuple[Url, ...]:
+    urls = tuple(parse_url(u.strip(), f"--{name}") for u in raw.text(name).split(",") if u.strip())
+    for url in urls:
+        if url.is_tls and not tls.cert_file:
+            flag = "--peer-cert-file" if name == "listen-peer-urls" else "--cert-file"
+            raise ConfigError(f"--{name} has {url} but there is no {flag}: give it, or use http")
+    return urls
+
+
+def _check_advertised(raw: RawConfig) -> None:
+    if "listen-client-urls" in raw.given and "advertise-client-urls" not in raw.given:
+        raise ConfigError(
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        )
+
+
+def _tls_files(raw: RawConfig, prefix: str) -> TlsFiles:
+    files = TlsFiles(
+        raw.text(f"{prefix}cert-file"),
+        raw.text(f"{prefix}key-file"),
+        raw.text(f"{prefix}trusted-ca-file"),
+        raw.switch(f"{prefix}client-cert-auth"),
+    )
+    if bool(files.cert_file) != bool(files.key_file):
+        raise ConfigError(f"--{prefix}cert-file and --{prefix}key-file must be given together")
+    if files.client_cert_auth and not files.trusted_ca_file:
+        raise ConfigError(f"--{prefix}client-cert-auth needs --{prefix}trusted-ca-file")
+    return files
