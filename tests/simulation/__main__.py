@@ -55,9 +55,7 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def _run_all(
-    seeds: range, mutant: str | None, jobs: int
-) -> Iterator[SeedReport | Failure]:
+def _run_all(seeds: range, mutant: str | None, jobs: int) -> Iterator[SeedReport | Failure]:
     if jobs <= 1 or len(seeds) == 1:
         for seed in seeds:
             yield run_seed(seed, mutant)

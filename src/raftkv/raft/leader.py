@@ -85,6 +85,11 @@ class Leader:
         """Tell whether this leader knows everything that was ever committed."""
         return self._state.log.commit >= self.first_index
 
+    @property
+    def last_index(self) -> int:
+        """The end of the leader's log."""
+        return self._state.log.last
+
     # ---- proposals -------------------------------------------------------------------
 
     def append(self, kind: EntryKind, data: bytes, checksum: int | None) -> Index:

@@ -9,17 +9,11 @@ entry, one message per follower and one sync.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from raftkv.raft.chance import Chance
-from raftkv.raft.core import RaftCore
-from raftkv.raft.errors import InvariantViolated
 from raftkv.raft.leader import Leader
-from raftkv.raft.log_view import LogView
-from raftkv.raft.member_state import RoleName
 from raftkv.raft.messages import (
     Forward,
     ForwardRefused,
@@ -29,8 +23,11 @@ from raftkv.raft.messages import (
 )
 from raftkv.raft.read_index import ReadRequest
 from raftkv.raft.settings import RaftSettings
+from raftkv.replica.appending import Refusal, append_batch
 from raftkv.replica.apply import StateMachine
-from raftkv.replica.batch import decode_commands, decode_header, encode_batch
+from raftkv.replica.applying import Applier
+from raftkv.replica.batch import decode_header, encode_batch
+from raftkv.replica.booting import boot_core
 from raftkv.replica.effects import (
     Effects,
     InstallSnapshot,
@@ -55,46 +52,21 @@ from raftkv.replica.inputs import (
     TransferLeadership,
     Unreachable,
 )
-from raftkv.replica.membership import (
-    VOTER_CHANGES,
-    ChangeRefusal,
-    MembershipTable,
-    decode_change,
-    encode_change,
-)
+from raftkv.replica.membership import encode_change
 from raftkv.replica.proposals import PendingBatch, Proposals
 from raftkv.replica.reads import Reads
-from raftkv.replica.replica_state import decode_state, encode_state
-from raftkv.replica.sessions import Sessions
 from raftkv.replica.transfers import Transfers
 from raftkv.replica.trimming import find_trim_index
+from raftkv.replica.views import ReplicaViews
 from raftkv.values import (
     NO_MEMBER,
-    Entry,
     EntryKind,
-    HardState,
     Index,
     MemberId,
-    Membership,
-    MembershipChangeKind,
-    Term,
 )
 
-LEARNER_READY_PERCENT = 90
-"""A learner may be promoted when it holds this share of the leader's log (etcd: 0.9)."""
 
-
-@dataclass(frozen=True, slots=True)
-class FollowerProgress:
-    """One follower as its leader sees it; for status and metrics."""
-
-    match: Index
-    next: Index
-    state: str
-    is_active: bool
-
-
-class Replica:
+class Replica(ReplicaViews):
     """One member: Raft core, state machine, and everything that has a token.
 
     ``encode_state`` belongs to ``applied_index`` as they are between two steps: the driver takes
@@ -102,43 +74,30 @@ class Replica:
     """
 
     __slots__ = (
-        "_core",
         "_effects",
         "_handlers",
         "_incarnation",
         "_is_tick",
         "_leadership",
-        "_machine",
-        "_membership",
-        "_proposals",
         "_reads",
-        "_removed",
-        "_sessions",
         "_settings",
         "_synced",
         "_tick",
         "_transfers",
-        "applied_term",
-        "member_id",
     )
 
     def __init__(
         self, settings: RaftSettings, boot: Boot, machine: StateMachine, seed: int
     ) -> None:
         self.member_id = boot.member_id
-        self.applied_term: Term = boot.applied_term
         self._settings = settings
-        self._machine = machine
         self._incarnation = boot.incarnation
         self._effects = Effects()
-        self._membership = MembershipTable()
-        self._sessions = Sessions()
         self._proposals = Proposals(self._lose)
         self._reads = Reads(boot.incarnation)
         self._transfers = Transfers(2 * settings.election_ticks)
         self._tick = 0
         self._is_tick = False
-        self._removed = False
         self._synced: int = boot.applied
         self._handlers: dict[type, Callable[[Any], None]] = {
             Tick: self._take_tick,
@@ -153,111 +112,15 @@ class Replica:
             TransferLeadership: self._take_transfer,
             Unreachable: self._take_unreachable,
         }
-        self._core = self._boot_core(boot, Chance(seed))
+        self._core = boot_core(settings, boot, Chance(seed))
         self._leadership = (NO_MEMBER, self._core.state.term)
-        if boot.state:
-            decode_state(boot.state, self._membership, self._sessions)
-            self._follow_membership()
+        self._applier = Applier(
+            self._core, machine, self._proposals, boot.incarnation, boot.applied_term
+        )
+        self._applier.load_state(boot.state, self._effects)
         # A member must not campaign before it has applied what it knows to be committed:
         # the configuration of an election is the applied one.
-        self._apply_committed()
-
-    def _boot_core(self, boot: Boot, chance: Chance) -> RaftCore:
-        entries: list[Entry] = []
-        for entry in boot.entries:
-            assert isinstance(entry, Entry)
-            entries.append(entry)
-        hard_state = HardState(
-            Term(boot.hard_state[0]), MemberId(boot.hard_state[1]), Index(boot.hard_state[2])
-        )
-        if boot.applied < boot.log_start:
-            raise InvariantViolated(
-                f"the log starts after {boot.log_start}, but only {boot.applied} is applied"
-            )
-        log = LogView(boot.log_start, boot.log_start_term, entries)
-        is_behind = log.last < boot.applied or (
-            boot.applied > 0 and log.term_at(boot.applied) != boot.applied_term
-        )
-        if is_behind:
-            log = LogView(boot.applied, boot.applied_term, ())
-        log.applied = boot.applied
-        log.commit = max(log.commit, boot.applied)
-        core = RaftCore(boot.member_id, self._settings, chance, log, hard_state)
-        if is_behind:
-            core.discard_log(boot.applied, boot.applied_term)
-        return core
-
-    # ---- views -----------------------------------------------------------------------
-
-    @property
-    def term(self) -> Term:
-        """The current term."""
-        return Term(self._core.state.term)
-
-    @property
-    def leader_id(self) -> MemberId:
-        """The leader as this member knows it; 0 when it knows none."""
-        return self._core.state.leader_id
-
-    @property
-    def role(self) -> RoleName:
-        """What this member is now."""
-        return self._core.role.name
-
-    @property
-    def commit_index(self) -> Index:
-        """The highest entry known to be committed."""
-        return Index(self._core.state.log.commit)
-
-    @property
-    def applied_index(self) -> Index:
-        """The highest entry applied to the state machine."""
-        return Index(self._core.state.log.applied)
-
-    @property
-    def last_index(self) -> Index:
-        """The end of this member's log."""
-        return Index(self._core.state.log.last)
-
-    @property
-    def log_start(self) -> Index:
-        """The last index that was trimmed from the log."""
-        return Index(self._core.state.log.start)
-
-    @property
-    def membership(self) -> Membership:
-        """The applied membership."""
-        return self._membership.view
-
-    @property
-    def is_learner(self) -> bool:
-        """Tell whether this member has no vote (a learner, or not yet part of the cluster)."""
-        return not self._core.state.is_voter
-
-    @property
-    def transferee(self) -> MemberId:
-        """The member that leadership is being handed to; 0 when none, or not the leader."""
-        role = self._core.role
-        return role.transferee if isinstance(role, Leader) else NO_MEMBER
-
-    @property
-    def pending_batches_count(self) -> int:
-        """Own batches without a result."""
-        return len(self._proposals)
-
-    def progress(self) -> dict[MemberId, FollowerProgress]:
-        """Return the followers as this leader sees them; empty when this is no leader."""
-        role = self._core.role
-        if not isinstance(role, Leader):
-            return {}
-        return {
-            i: FollowerProgress(Index(p.match), Index(p.next), p.state.value, p.is_active)
-            for i, p in role.progress.items()
-        }
-
-    def encode_state(self) -> bytes:
-        """Return the replica's own replicated state: membership and sessions."""
-        return encode_state(self._membership, self._sessions)
+        self._applier.apply_committed(self._effects)
 
     # ---- the step --------------------------------------------------------------------
 
@@ -279,7 +142,7 @@ class Replica:
         log = state.log
         outputs = state.outputs
         if log.applied < log.commit:
-            self._apply_committed()
+            self._applier.apply_committed(self._effects)
         if not self._reads.is_idle:
             self._confirm_reads()
             self._ask_reads()
@@ -289,7 +152,7 @@ class Replica:
             role.start_read_round()
         write = core.take_write(is_tick=self._is_tick)
         if log.applied < log.commit:
-            self._apply_committed()
+            self._applier.apply_committed(self._effects)
         effects = self._effects
         if write is not None:
             effects.persist.append(
@@ -312,6 +175,8 @@ class Replica:
             effects.reads_ready.extend(self._reads.take_ready(log.applied))
         if (state.leader_id, state.term) != self._leadership:
             self._note_leadership()
+        if effects.removed:
+            self._reject_pending()
         self._effects = Effects()
         self._is_tick = False
         return effects
@@ -324,6 +189,11 @@ class Replica:
         if outputs.install is not None:
             self._effects.install_snapshot = InstallSnapshot(*outputs.install)
             outputs.install = None
+
+    def _reject_pending(self) -> None:
+        tokens = [*self._proposals.drain(), *self._reads.drain()]
+        if tokens:
+            self._reject(tokens, Rejection.REMOVED)
 
     def _note_leadership(self) -> None:
         state = self._core.state
@@ -383,7 +253,7 @@ class Replica:
         self, kind: EntryKind, commands: Sequence[bytes], tokens: Sequence[object]
     ) -> None:
         state = self._core.state
-        if self._removed:
+        if self._applier.is_removed:
             self._reject(tokens, Rejection.REMOVED)
             return
         if state.leader_id == NO_MEMBER:
@@ -404,35 +274,8 @@ class Replica:
         batch = PendingBatch(commands, tokens, state.term, self._tick)
         self._proposals.add(sequence, batch)
 
-    def _append(self, kind: EntryKind, data: bytes) -> tuple[Rejection, str] | None:
-        """Append as leader; return the reason when refused."""
-        role = self._core.role
-        if not isinstance(role, Leader) or role.transferee != NO_MEMBER:
-            return Rejection.NO_LEADER, ""
-        if not role.may_append(len(data)):
-            return Rejection.OVERLOADED, ""
-        if kind is EntryKind.MEMBERSHIP:
-            refusal = self._find_change_refusal(role, data)
-            if refusal is not None:
-                return Rejection.INVALID_CHANGE, refusal.value
-        index = role.append(kind, data, zlib.crc32(data))
-        if kind is EntryKind.MEMBERSHIP and _moves_voters(data):
-            role.change_barrier = index
-        return None
-
-    def _find_change_refusal(self, role: Leader, data: bytes) -> ChangeRefusal | None:
-        _, _, _, count = decode_header(data)
-        change = decode_change(decode_commands(data, count)[0])
-        log = self._core.state.log
-        if change.kind in VOTER_CHANGES and not role.may_change_voters():
-            return ChangeRefusal.CHANGE_IN_FLIGHT
-        refusal = self._membership.find_refusal(change)
-        if refusal is None and change.kind is MembershipChangeKind.PROMOTE:
-            progress = role.progress.get(change.member.member_id)
-            ready = log.last * LEARNER_READY_PERCENT // 100
-            if progress is None or progress.match < ready:
-                return ChangeRefusal.LEARNER_NOT_READY
-        return refusal
+    def _append(self, kind: EntryKind, data: bytes) -> Refusal | None:
+        return append_batch(self._core.role, self._applier.membership, kind, data)
 
     def _receive_forward(self, sender: MemberId, message: Forward) -> None:
         refusal = self._append(message.kind, message.data)
@@ -461,7 +304,7 @@ class Replica:
     # ---- reads and transfers ---------------------------------------------------------
 
     def _take_read(self, read: Read) -> None:
-        if self._removed:
+        if self._applier.is_removed:
             self._reject(read.tokens, Rejection.REMOVED)
             return
         tick = self._tick
@@ -506,76 +349,6 @@ class Replica:
         if to not in {self.member_id, role.transferee}:
             role.start_transfer(to)
 
-    # ---- applying --------------------------------------------------------------------
-
-    def _apply_committed(self) -> None:
-        log = self._core.state.log
-        size_bytes = 0
-        while log.applied < log.commit and not self._core.state.is_installing:
-            for entry in log.slice_applicable():
-                if entry.term != self.applied_term:
-                    self.applied_term = entry.term
-                    self._proposals.settle_term(entry.term)
-                log.applied = entry.index
-                size_bytes += len(entry.data)
-                if entry.kind is EntryKind.COMMANDS:
-                    if entry.data:
-                        self._apply_batch(entry)
-                else:
-                    self._apply_change(entry)
-            self._effects.applied = Index(log.applied)
-        role = self._core.role
-        if isinstance(role, Leader):
-            role.note_applied(size_bytes)
-
-    def _apply_batch(self, entry: Entry) -> None:
-        origin, incarnation, sequence, count = decode_header(entry.data)
-        if origin not in self._membership.view.members or not self._sessions.accept(
-            origin, incarnation, sequence
-        ):
-            return
-        if origin == self.member_id and incarnation == self._incarnation:
-            batch = self._proposals.take(sequence)
-            if batch is not None:
-                results = self._machine.apply(entry.index, entry.term, batch.commands, True)
-                self._effects.replies.append((batch.tokens, results))
-                return
-        commands = decode_commands(entry.data, count)
-        self._machine.apply(entry.index, entry.term, commands, False)
-
-    def _apply_change(self, entry: Entry) -> None:
-        origin, incarnation, sequence, count = decode_header(entry.data)
-        if origin and (
-            origin not in self._membership.view.members
-            or not self._sessions.accept(origin, incarnation, sequence)
-        ):
-            return
-        change = decode_change(decode_commands(entry.data, count)[0])
-        refusal = self._membership.find_refusal(change)
-        if refusal is None:
-            self._membership.apply(change)
-            if change.kind is MembershipChangeKind.REMOVE:
-                self._sessions.forget(change.member.member_id)
-        if origin == self.member_id and incarnation == self._incarnation:
-            batch = self._proposals.take(sequence)
-            if batch is not None and refusal is not None:
-                self._reject(batch.tokens, Rejection.INVALID_CHANGE, refusal.value)
-            elif batch is not None:
-                self._effects.membership_done.extend(batch.tokens)
-        if refusal is None:
-            self._follow_membership()
-
-    def _follow_membership(self) -> None:
-        view = self._membership.view
-        self._effects.membership_changed = True
-        self._core.set_configuration(view.voters, view.learners)
-        if self.member_id in view.removed and not self._removed:
-            self._removed = True
-            self._effects.removed = True
-            tokens = [*self._proposals.drain(), *self._reads.drain()]
-            if tokens:
-                self._reject(tokens, Rejection.REMOVED)
-
     # ---- snapshots and trimming ------------------------------------------------------
 
     def _take_synced(self, synced: Synced) -> None:
@@ -588,22 +361,12 @@ class Replica:
 
     def _take_snapshot_installed(self, installed: SnapshotInstalled) -> None:
         self._core.end_install(installed.index, installed.term)
-        self.applied_term = installed.term
         self._synced = installed.index
-        decode_state(installed.state, self._membership, self._sessions)
-        incarnation, sequence = self._sessions.rows.get(self.member_id, (0, 0))
-        if incarnation == self._incarnation:
-            self._proposals.settle_through(sequence)
-        self._proposals.settle_term(installed.term)
-        self._effects.applied = installed.index
-        self._follow_membership()
+        self._applier.install_state(
+            installed.index, installed.term, installed.state, self._effects
+        )
 
     def _take_snapshot_sent(self, sent: SnapshotSent) -> None:
         role = self._core.role
         if isinstance(role, Leader):
             role.end_snapshot(sent.to, sent.index, is_accepted=sent.ok)
-
-
-def _moves_voters(data: bytes) -> bool:
-    _, _, _, count = decode_header(data)
-    return decode_change(decode_commands(data, count)[0]).kind in VOTER_CHANGES

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raftkv.raft.messages import Message
-from raftkv.raft.settings import RaftSettings
-from raftkv.replica.effects import Effects, Persist, SendSnapshot
-from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
-from raftkv.values import Member, MemberId
 from tests.simulation.clusters.clients import Clients
 from tests.simulation.clusters.disk import BackendState, Disk
 from tests.simulation.clusters.faults import Faults
@@ -17,6 +12,12 @@ from tests.simulation.clusters.network import Network
 from tests.simulation.clusters.operations import Operations
 from tests.simulation.clusters.watching import Watching
 from tests.simulation.clusters.world import MILLISECOND, SECOND, Violation, World
+
+from raftkv.raft.messages import Message
+from raftkv.raft.settings import RaftSettings
+from raftkv.replica.effects import Effects, Persist, SendSnapshot
+from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
+from raftkv.values import Member, MemberId
 
 RUN = 30 * SECOND
 """Least simulated time under faults (docs: a seed is at least 30 s, 200 operations, 5 faults)."""
@@ -43,17 +44,16 @@ class SeedReport:
 class Cluster:
     """Everything of one run."""
 
-    def __init__(
-        self, world: World, *, disk_forgets: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, world: World, *, disk_forgets: frozenset[str] = frozenset()) -> None:
         self.world = world
         self.watching = Watching()
         self.watching.on_send_snapshot = self._send_snapshot
         self.members: dict[int, SimulatedMember] = {}
         self.network = Network(world, self._deliver)
         self.clients = Clients(world, self.watching, self.members)
-        self.operations = Operations(world, self.members, self._start_new_member)
+        self.operations = Operations(world, self.members)
         self.faults = Faults(world, self.network, self.members, self.operations)
+        self.watching.on_new_leader = self.faults.on_new_leader
         self._disk_forgets = disk_forgets
         self._settings = self._draw_settings()
 
@@ -62,7 +62,7 @@ class Cluster:
         world = self.world
         return RaftSettings(
             election_ticks=world.between(4, 10),
-            max_append_bytes=world.choose([1, 60, 300, 1 << 20]),
+            max_append_bytes=world.choose([1, 1, 300, 1 << 20]),
             max_inflight_messages=world.choose([1, 2, 8, 256]),
             max_inflight_bytes=world.choose([200, 1 << 20]),
             max_uncommitted_bytes=world.choose([300, 5000, 1 << 20]),
@@ -181,6 +181,11 @@ class Cluster:
         """Pass outcomes on to those who wait for them."""
         self.clients.on_effects(member, effects)
         self.operations.on_effects(member, effects)
+        if effects.membership_changed and member.replica is not None:
+            # The operator starts what the cluster says is a member, whoever answered or did not.
+            for member_id in sorted(member.replica.membership.members):
+                if member_id not in self.members:
+                    self._start_new_member(member_id)
 
     # ---- transport -------------------------------------------------------------------
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from tests.simulation.clusters.world import MILLISECOND, World
+
 from raftkv.replica.effects import Persist
 from raftkv.values import NO_MEMBER, Entry, HardState, Index, Term
-from tests.simulation.clusters.world import MILLISECOND, World
+
+_NO_INDEX = Index(0)
+_NO_TERM = Term(0)
 
 
 @dataclass(frozen=True)
 class BackendState:
     """What the backend holds at one applied index: the machine's and the replica's state."""
 
-    index: Index = Index(0)
-    term: Term = Term(0)
+    index: Index = _NO_INDEX
+    term: Term = _NO_TERM
     values: dict[int, int] = field(default_factory=dict)
     chain: int = 0
     replica_state: bytes = b""
@@ -28,9 +32,9 @@ class BackendState:
 class LogFile:
     """The log as it would be read back."""
 
-    hard_state: HardState = HardState()
-    start: Index = Index(0)
-    start_term: Term = Term(0)
+    hard_state: HardState = field(default_factory=HardState)
+    start: Index = _NO_INDEX
+    start_term: Term = _NO_TERM
     entries: list[Entry] = field(default_factory=list)
 
     def write(self, persist: Persist, *, entries_count: int | None = None) -> None:

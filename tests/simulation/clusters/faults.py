@@ -29,6 +29,7 @@ class Faults:
         self._operations = operations
         self.is_active = True
         self.count = 0
+        self._ambushes = 0
         pairs: list[tuple[int, Callable[[], None]]] = [
             (5, self._crash_one),
             (3, self._crash_leader),
@@ -41,6 +42,7 @@ class Faults:
             (2, self._pause),
             (3, operations.transfer),
             (6, operations.change),
+            (4, self._set_ambush),
         ]
         self._table = [action for weight, action in pairs for _ in range(weight)]
 
@@ -54,9 +56,7 @@ class Faults:
         self.count += 1
         action: Callable[[], None] = self._world.choose(self._table)
         action()
-        self._world.after(
-            self._world.between(50 * MILLISECOND, gap_max), self._strike, gap_max
-        )
+        self._world.after(self._world.between(50 * MILLISECOND, gap_max), self._strike, gap_max)
 
     def heal(self) -> None:
         """End everything that is wrong."""
@@ -118,14 +118,35 @@ class Faults:
             member.disk.stalled_until = self._world.now + length
             self._world.tell(f"disk of member {member.member_id} stalls for {length} us")
 
+    def _set_ambush(self) -> None:
+        """The next leaders fall right after their election, around their first entries.
+
+        That is the window of the paper's figure 8: entries of an older term are on a majority,
+        none of the new term is.
+        """
+        self._ambushes = self._world.between(1, 4)
+
+    def on_new_leader(self, member_id: int) -> None:
+        """Spring the ambush."""
+        if self._ambushes and self.is_active:
+            self._ambushes -= 1
+            delay = self._world.between(0, 60 * MILLISECOND)
+            self._world.after(delay, self._fell, self._members[member_id])
+
+    def _fell(self, member: SimulatedMember) -> None:
+        if not member.is_running or not self.is_active:
+            return
+        if self._world.happens(0.5):
+            self._crash(member, 2 * SECOND)
+        else:
+            self._isolate(member)
+
     # ---- network ---------------------------------------------------------------------
 
     def _cut(self, pairs: set[tuple[int, int]]) -> None:
         self._network.cut |= pairs
         self._world.tell(f"network cuts {sorted(pairs)}")
-        self._world.after(
-            self._world.between(200 * MILLISECOND, 5 * SECOND), self._mend, pairs
-        )
+        self._world.after(self._world.between(200 * MILLISECOND, 5 * SECOND), self._mend, pairs)
 
     def _mend(self, pairs: set[tuple[int, int]]) -> None:
         self._network.cut -= pairs
@@ -138,9 +159,12 @@ class Faults:
     def _isolate_leader(self) -> None:
         for member in self._running():
             if member.leads:
-                own = member.member_id
-                others = [i for i in sorted(self._members) if i != own]
-                self._cut({(own, i) for i in others} | {(i, own) for i in others})
+                self._isolate(member)
+
+    def _isolate(self, member: SimulatedMember) -> None:
+        own = member.member_id
+        others = [i for i in sorted(self._members) if i != own]
+        self._cut({(own, i) for i in others} | {(i, own) for i in others})
 
     def _cut_one_way(self) -> None:
         ids = sorted(self._members)

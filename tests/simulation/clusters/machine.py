@@ -6,8 +6,9 @@ import struct
 import zlib
 from collections.abc import Sequence
 
-from raftkv.values import Index, Term
 from tests.simulation.clusters.checkers.apply_equality import ApplyChecker
+
+from raftkv.values import Index, Term
 
 _COMMAND = struct.Struct("<QBQ")
 KEYS_COUNT = 10
@@ -28,7 +29,12 @@ class Registers:
         self.chain = 0
 
     def apply(
-        self, index: Index, term: Term, commands: Sequence[bytes], _local: bool, /
+        self,
+        index: Index,
+        term: Term,
+        commands: Sequence[bytes],
+        _local: bool,
+        /,  # noqa: FBT001 - the protocol of the replica
     ) -> Sequence[object]:
         chain = zlib.crc32(struct.pack("<QQ", index, term), self.chain)
         results: list[object] = []

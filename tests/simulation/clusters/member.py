@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tests.simulation.clusters.disk import BackendState, Disk
+from tests.simulation.clusters.machine import Registers
+from tests.simulation.clusters.network import Network
+from tests.simulation.clusters.watching import Watching
+from tests.simulation.clusters.world import MILLISECOND, World
+
+from raftkv.raft.member_state import RoleName
 from raftkv.raft.messages import Message, Snapshot
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, InstallSnapshot, Persist, SendSnapshot
@@ -22,13 +29,7 @@ from raftkv.replica.inputs import (
     Tick,
 )
 from raftkv.replica.step import Replica
-from raftkv.raft.member_state import RoleName
 from raftkv.values import Index, MemberId, Term
-from tests.simulation.clusters.disk import BackendState, Disk
-from tests.simulation.clusters.machine import Registers
-from tests.simulation.clusters.network import Network
-from tests.simulation.clusters.watching import Watching
-from tests.simulation.clusters.world import MILLISECOND, World
 
 FLUSH_INTERVAL = 300 * MILLISECOND
 
@@ -88,9 +89,7 @@ class SimulatedMember:
         disk.incarnation += 1
         self.life += 1
         backend = disk.backend
-        self.machine = Registers(
-            self.member_id, self.watching.applied, dict(backend.values)
-        )
+        self.machine = Registers(self.member_id, self.watching.applied, dict(backend.values))
         self.machine.chain = backend.chain
         log = disk.log
         hard = log.hard_state
@@ -194,9 +193,7 @@ class SimulatedMember:
     def _persist(self, persist: Persist) -> None:
         self.disk.enqueue(persist)
         if persist.must_sync:
-            self.world.after(
-                self.disk.latency(), self._persisted, self.life, persist.sequence
-            )
+            self.world.after(self.disk.latency(), self._persisted, self.life, persist.sequence)
 
     def _persisted(self, life: int, sequence: int) -> None:
         if life != self.life:
@@ -259,7 +256,10 @@ class SimulatedMember:
         self.machine.values = dict(state.values)
         self.machine.chain = state.chain
         self.world.tell(f"member {self.member_id} installed the snapshot at {state.index}")
-        self.submit(SnapshotInstalled(state.index, state.term, state.replica_state))
+        # The replica hears of it in the same turn: until it does, its applied index and the
+        # backend do not belong together, and nothing may be flushed or read.
+        self._inbox.append(SnapshotInstalled(state.index, state.term, state.replica_state))
+        self._turn(life)
 
     def report_snapshot(self, life: int, to: int, index: Index, *, is_accepted: bool) -> None:
         """Streaming to a follower ended."""

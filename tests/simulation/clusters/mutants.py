@@ -53,9 +53,7 @@ def _start_read_round_alone(self: Leader) -> None:
 _accept = LogView.accept
 
 
-def _accept_and_truncate(
-    self: LogView, prev_index: int, entries: tuple[Entry, ...]
-) -> int | None:
+def _accept_and_truncate(self: LogView, prev_index: int, entries: tuple[Entry, ...]) -> int | None:
     replaced = _accept(self, prev_index, entries)
     end = prev_index + len(entries)
     if entries and self.commit < end < self.last:

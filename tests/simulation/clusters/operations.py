@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from raftkv.replica.effects import Effects, Rejection
-from raftkv.replica.inputs import ProposeMembership, TransferLeadership
-from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
 from tests.simulation.clusters.member import SimulatedMember
 from tests.simulation.clusters.world import World
+
+from raftkv.replica.effects import Effects
+from raftkv.replica.inputs import ProposeMembership, TransferLeadership
+from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
 
 VOTERS_MIN = 2
 VOTERS_MAX = 5
@@ -21,7 +21,6 @@ class Order:
 
     text: str
     member_id: int
-    starts_member: bool = False
 
 
 class Operations:
@@ -31,11 +30,9 @@ class Operations:
         self,
         world: World,
         members: dict[int, SimulatedMember],
-        start_member: Callable[[int], None],
     ) -> None:
         self._world = world
         self._members = members
-        self._start_member = start_member
         self._next_id = 100
         self.done_count = 0
 
@@ -86,10 +83,9 @@ class Operations:
             kind = MembershipChangeKind.ADD_LEARNER
             if world.happens(0.4):
                 kind = MembershipChangeKind.ADD_VOTER
-        starts = kind in {MembershipChangeKind.ADD_LEARNER, MembershipChangeKind.ADD_VOTER}
         text = f"{kind.name} {target.member_id}"
         world.tell(f"operator asks member {member.member_id}: {text}")
-        order = Order(text, target.member_id, starts)
+        order = Order(text, target.member_id)
         member.submit(ProposeMembership(MembershipChange(kind, target), order))
 
     def on_effects(self, _member: SimulatedMember, effects: Effects) -> None:
@@ -98,17 +94,9 @@ class Operations:
             assert isinstance(token, Order)
             self.done_count += 1
             self._world.tell(f"operator: {token.text} done")
-            self._start_if_new(token)
         for rejected in effects.rejected:
             for token in rejected.tokens:
                 if isinstance(token, Order):
                     self._world.tell(
                         f"operator: {token.text} {rejected.reason.value} {rejected.detail}"
                     )
-                    if rejected.reason is Rejection.LEADER_CHANGED:
-                        # Perhaps it is a member now: then it had better run.
-                        self._start_if_new(token)
-
-    def _start_if_new(self, order: Order) -> None:
-        if order.starts_member and order.member_id not in self._members:
-            self._start_member(order.member_id)

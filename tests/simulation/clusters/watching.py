@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from raftkv.raft.member_state import RoleName
-from raftkv.replica.effects import Effects, SendSnapshot
-from raftkv.replica.step import Replica
 from tests.simulation.clusters.checkers.apply_equality import ApplyChecker
 from tests.simulation.clusters.checkers.durability import DurabilityChecker
 from tests.simulation.clusters.checkers.election import ElectionChecker
 from tests.simulation.clusters.checkers.linearizability import LinearizabilityChecker
 from tests.simulation.clusters.checkers.log_matching import LogChecker
 from tests.simulation.clusters.disk import BackendState
+
+from raftkv.raft.member_state import RoleName
+from raftkv.replica.effects import Effects, SendSnapshot
+from raftkv.replica.step import Replica
 
 if TYPE_CHECKING:
     from tests.simulation.clusters.member import SimulatedMember
@@ -33,6 +34,7 @@ class Watching:
         self._commits: dict[int, int] = {}
         self._leading: dict[int, int] = {}
         self.snapshots_count = 0
+        self.on_new_leader: Callable[[int], None] = _ignore
 
     def on_step(self, member: int, replica: Replica, effects: Effects) -> None:
         """Check what one step did."""
@@ -55,6 +57,7 @@ class Watching:
                 self._leading[member] = term
                 self.elections.on_leader(member, term)
                 self.logs.on_leader(member, term, log)
+                self.on_new_leader(member)
 
     def keep_snapshot(self, state: BackendState) -> None:
         """A snapshot file exists somewhere."""
@@ -64,6 +67,10 @@ class Watching:
     def find_snapshot(self, index: int) -> BackendState:
         """Return the file for this index: equal on all members, as the checkers show."""
         return self._snapshots[index]
+
+
+def _ignore(_member: int) -> None:
+    pass
 
 
 def _refuse(_member: SimulatedMember, _snapshot: SendSnapshot) -> None:

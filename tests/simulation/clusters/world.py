@@ -16,7 +16,7 @@ SECOND = 1_000_000
 _TRACE = struct.Struct("<QQQQQ")
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - it names the fact
     """A checked property does not hold: a bug (or a mutant) was found."""
 
 
@@ -29,7 +29,7 @@ class World:
     def __init__(self, seed: int, *, is_talking: bool = False) -> None:
         self.seed = seed
         self.now = 0
-        self._random = random.Random(seed).random  # noqa: S311 - replay, not secrets
+        self._random = random.Random(seed).random
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._hash = hashlib.blake2b(digest_size=8)

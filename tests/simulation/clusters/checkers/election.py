@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from raftkv.raft.messages import Message, VoteReply
 from tests.simulation.clusters.world import Violation
+
+from raftkv.raft.messages import Message, VoteReply
 
 
 class ElectionChecker:
