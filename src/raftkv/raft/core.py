@@ -13,10 +13,10 @@ higher           Vote, PreVote, leader is alive ignored: a member that was cut o
 higher           PreVote                        answered, own term stays
 higher           PreVoteReply, granted          counted, own term stays (it names the asked one)
 higher           any other                      own term rises, this member follows
-lower            Append, Heartbeat, Snapshot    StaleTerm: the old leader steps down
+lower            Append, Heartbeat, ...         StaleTerm: the old leader steps down
 lower            PreVote                        refused with the own term
 lower            any other                      ignored
-equal            Append, Heartbeat, Snapshot    a candidate follows the winner
+equal            Append, Heartbeat, ...         a candidate follows the winner
 ================ ============================== ==============================================
 
 Transitions::
@@ -40,6 +40,7 @@ from raftkv.raft.member_state import MemberState, RoleName
 from raftkv.raft.messages import (
     Append,
     AppendReply,
+    Commit,
     Heartbeat,
     Message,
     PreVote,
@@ -53,7 +54,7 @@ from raftkv.raft.outputs import LogWrite
 from raftkv.raft.settings import RaftSettings
 from raftkv.values import NO_MEMBER, HardState, Index, MemberId, Term
 
-_FROM_LEADER = frozenset({Append, Heartbeat, Snapshot})
+_FROM_LEADER = frozenset({Append, Commit, Heartbeat, Snapshot})
 
 
 class RaftCore:

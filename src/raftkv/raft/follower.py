@@ -6,7 +6,7 @@ event                 what happens                            why
 Append, log matches   take entries, promise AppendReply       acknowledged means on disk
 Append, no match      AppendRejected with a hint              one round trip per term, not entry
 Append below commit   AppendReply(commit)                     all of it is known to match
-Heartbeat             commit what we surely share, reply      entries may be in flight behind it
+Heartbeat, Commit     commit what we surely share             entries may be in flight behind it
 Snapshot, old         AppendReply(commit)                     nothing to install
 Snapshot, in log      commit up to it                         the log is there, only the mark is not
 Snapshot, unknown     ask the driver to install               no apply until it is done
@@ -24,6 +24,7 @@ from raftkv.raft.messages import (
     Append,
     AppendRejected,
     AppendReply,
+    Commit,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -65,10 +66,13 @@ class Follower:
             assert isinstance(message, Append)
             self._hear(sender)
             self._receive_append(sender, message)
-        elif kind is Heartbeat:
-            assert isinstance(message, Heartbeat)
+        elif isinstance(message, Commit):
             self._hear(sender)
-            self._receive_heartbeat(sender, message)
+            self._follow_commit(message.commit)
+        elif isinstance(message, Heartbeat):
+            self._hear(sender)
+            self._follow_commit(message.commit)
+            self._state.outputs.send(sender, HeartbeatReply(message.term, message.round_id))
         elif isinstance(message, Snapshot):
             self._hear(sender)
             self._receive_snapshot(sender, message)
@@ -110,13 +114,11 @@ class Follower:
             log.commit = commit
         state.outputs.promise(sender, AppendReply(term, Index(match)))
 
-    def _receive_heartbeat(self, sender: MemberId, message: Heartbeat) -> None:
-        state = self._state
-        log = state.log
-        # The leader never names more than it knows to match here, so the entry is ours.
-        if message.commit > log.commit and not state.is_installing:
-            log.commit = min(message.commit, log.last)
-        state.outputs.send(sender, HeartbeatReply(Term(state.term), message.round_id))
+    def _follow_commit(self, commit: Index) -> None:
+        """The leader never names more than it knows to match here, so the entries are ours."""
+        log = self._state.log
+        if commit > log.commit and not self._state.is_installing:
+            log.commit = min(commit, log.last)
 
     def _receive_snapshot(self, sender: MemberId, message: Snapshot) -> None:
         state = self._state

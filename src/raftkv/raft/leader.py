@@ -30,6 +30,7 @@ from raftkv.raft.messages import (
     Append,
     AppendRejected,
     AppendReply,
+    Commit,
     Heartbeat,
     HeartbeatReply,
     Message,
@@ -296,19 +297,22 @@ class Leader:
 
     def broadcast(self) -> None:
         """Send every follower what it lacks. Called once at the end of a step."""
-        log = self._state.log
+        state = self._state
+        log = state.log
+        last, commit = log.last, log.commit
         shared: Append | None = None
+        told: Commit | None = None
         for follower, progress in self.progress.items():
-            while progress.next <= log.last and not progress.is_paused:
+            while progress.next <= last and not progress.is_paused:
                 shared = self._send_append(follower, progress, shared=shared)
                 if shared is None:
                     break
-            if (
-                progress.sent_commit < log.commit
-                and progress.state is ProgressState.REPLICATE
-                and progress.sent_commit < progress.next - 1
-            ):
-                shared = self._send_append(follower, progress, may_be_empty=True, shared=shared)
+            usable = min(progress.match, commit)
+            if progress.sent_commit < usable and progress.state is ProgressState.REPLICATE:
+                progress.sent_commit = usable
+                if told is None or told.commit != usable:
+                    told = Commit(Term(state.term), Index(usable))
+                state.outputs.send(follower, told)
 
     def _send_append(
         self,
@@ -331,29 +335,25 @@ class Leader:
         commit = log.commit
         if (
             shared is not None
-            and shared.entries
             and shared.prev_index == prev_index
             and shared.commit == commit
             and not progress.is_paused
         ):
-            message, size_bytes = shared, sum(len(e.data) for e in shared.entries)
+            message = shared
         else:
             prev_term = log.term_at(prev_index)
             if prev_term is None:
                 self._request_snapshot(follower, progress)
                 return None
             entries: tuple[Entry, ...] = ()
-            size_bytes = 0
             if prev_index < log.last and not progress.is_paused:
-                entries, size_bytes = log.read(prev_index + 1, state.settings.max_append_bytes)
+                entries = log.read(prev_index + 1, state.settings.max_append_bytes)
             if not entries and not may_be_empty:
                 return None
             message = Append(
                 Term(state.term), Index(prev_index), Term(prev_term), Index(commit), entries
             )
-        entries = message.entries
-        progress.note_sent(prev_index + len(entries) if entries else 0, size_bytes)
-        progress.sent_commit = commit
+        progress.note_sent(message)
         state.outputs.send(follower, message)
         return message
 

@@ -70,23 +70,23 @@ class LogView:
         own = self.last_term
         return last_term > own or (last_term == own and last_index >= self.last)
 
-    def read(self, first: int, size_bytes_max: int) -> tuple[tuple[Entry, ...], int]:
-        """Return entries from ``first`` on and their data bytes: at least one, if there is any."""
+    def read(self, first: int, size_bytes_max: int) -> tuple[Entry, ...]:
+        """Return entries from ``first`` on, limited by data bytes; at least one, if any."""
         entries = self._entries
         position = first - self.start - 1
         if position < 0:
             raise InvariantViolated(f"entry {first} was trimmed, log starts after {self.start}")
-        if position == len(entries) - 1:
-            entry = entries[position]
-            return (entry,), len(entry.data)
-        size_bytes = 0
+        count = len(entries)
+        if position == count - 1:
+            return (entries[position],)
         end = position
-        for end in range(position, len(entries)):
+        size_bytes = 0
+        while end < count:
             size_bytes += len(entries[end].data)
             if size_bytes > size_bytes_max and end > position:
-                size_bytes -= len(entries[end].data)
-                return tuple(entries[position:end]), size_bytes
-        return tuple(entries[position:]), size_bytes
+                break
+            end += 1
+        return tuple(entries[position:end])
 
     def slice_applicable(self) -> list[Entry]:
         """Return the entries that are committed and not yet applied."""

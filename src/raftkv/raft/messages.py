@@ -92,6 +92,17 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything up to ``commit`` is committed, and the leader knows that you hold it.
+
+    Sent when no entries are due that would carry the commit index; nobody answers it.
+    """
+
+    term: Term
+    commit: Index
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatReply:
     """You still are, as far as I know."""
 
@@ -180,6 +191,7 @@ Message = (
     | AppendReply
     | AppendRejected
     | Heartbeat
+    | Commit
     | HeartbeatReply
     | StaleTerm
     | Snapshot

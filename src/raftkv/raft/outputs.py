@@ -20,14 +20,20 @@ from raftkv.values import Entry, HardState, Index, MemberId, Term
 
 @dataclass(frozen=True, slots=True)
 class LogWrite:
-    """One write to the log; see ``replica.effects.Persist``."""
+    """One write to the log; ``replica.effects`` hands it out as ``Persist``.
+
+    ``reset_to`` first empties the log, which then starts after that (index, term): a snapshot
+    was installed. ``truncate_from``: entries at and after this index are replaced. ``entries``
+    follow on. ``hard_state`` is None when unchanged. ``must_sync`` False allows to batch with a
+    later one (only the commit index moved); nothing waits for its ``Persisted``.
+    """
 
     sequence: int
     hard_state: HardState | None
     entries: Sequence[Entry]
     truncate_from: Index | None
     must_sync: bool
-    reset_to: tuple[Index, Term] | None
+    reset_to: tuple[Index, Term] | None = None
 
 
 class PendingWrite:

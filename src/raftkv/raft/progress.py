@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 
 from raftkv.raft.inflights import Inflights
+from raftkv.raft.messages import Append
 from raftkv.raft.settings import RaftSettings
 from raftkv.values import Index
 
@@ -61,7 +62,8 @@ class Progress:
         self.hold_index = 0
         """SNAPSHOT only: entries after this should not be trimmed meanwhile."""
         self.sent_commit = 0
-        """The commit index in the last message sent, to tell each advance once."""
+        """The highest commit index that the messages sent let the follower use: each advance is
+        told once. A lost message is made good by the next heartbeat."""
         self.inflights = Inflights(settings.max_inflight_messages, settings.max_inflight_bytes)
 
     @property
@@ -122,14 +124,19 @@ class Progress:
         self.is_probe_sent = False
         return True
 
-    def note_sent(self, last_index: int, size_bytes: int) -> None:
-        """Account for an append message that ends at ``last_index``; 0 when it was empty."""
-        if self.state is ProgressState.REPLICATE:
-            if last_index:
-                self.next = last_index + 1
-                self.inflights.add(last_index, size_bytes)
-        else:
+    def note_sent(self, message: Append) -> None:
+        """Account for an append message that was sent."""
+        entries = message.entries
+        last = message.prev_index + len(entries)
+        self.sent_commit = max(self.sent_commit, min(message.commit, last))
+        if self.state is not ProgressState.REPLICATE:
             self.is_probe_sent = True
+        elif entries:
+            self.next = last + 1
+            size_bytes = 0
+            for entry in entries:
+                size_bytes += len(entry.data)
+            self.inflights.add(last, size_bytes)
 
     def _reset_flow(self) -> None:
         self.is_probe_sent = False

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from raftkv.raft.messages import Message
-from raftkv.values import Entry, HardState, Index, MemberId, Term
+from raftkv.raft.outputs import LogWrite
+from raftkv.values import Index, MemberId, Term
 
 
 class Rejection(enum.Enum):
@@ -31,22 +32,9 @@ class Rejection(enum.Enum):
     """The reason stands in ``detail``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
-    """Write to the log, then answer ``Persisted(sequence)``.
-
-    ``reset_to`` first empties the log, which then starts after that (index, term): a snapshot
-    was installed. ``truncate_from``: entries at and after this index are replaced. ``entries``
-    follow on. ``hard_state`` is None when unchanged. ``must_sync`` False allows to batch with a
-    later one (only the commit index moved); nothing waits for its ``Persisted``.
-    """
-
-    sequence: int
-    hard_state: HardState | None
-    entries: Sequence[Entry]
-    truncate_from: Index | None
-    must_sync: bool
-    reset_to: tuple[Index, Term] | None = None
+Persist = LogWrite
+"""Write to the log, then answer ``Persisted(sequence)``. The core makes it; it is handed on as
+is, because one object per batch is saved on the hot path."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from raftkv.raft.messages import (
     Append,
     AppendRejected,
     AppendReply,
+    Commit,
     Forward,
     ForwardRefused,
     Heartbeat,
@@ -85,6 +86,7 @@ _KINDS: Final[dict[type, int]] = {
     ReadIndexReply: 15,
     TransferRequest: 16,
     Snapshot: 17,
+    Commit: 18,
 }
 _APPEND_KIND: Final = 1
 
@@ -156,6 +158,8 @@ def _decode_append(data: bytes, start: int, end: int, crc: int) -> Append:
 def _encode_body(message: Message) -> bytes:
     if isinstance(message, AppendReply):
         return _QQ.pack(message.term, message.match)
+    if isinstance(message, Commit):
+        return _QQ.pack(message.term, message.commit)
     if isinstance(message, Heartbeat):
         return _QQQ.pack(message.term, message.commit, message.round_id)
     if isinstance(message, HeartbeatReply):
@@ -231,6 +235,7 @@ _DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     15: _decode_read_reply,
     16: _decode_transfer,
     17: _decode_snapshot,
+    18: lambda body: Commit(*_QQ.unpack(body)),
 }
 
 

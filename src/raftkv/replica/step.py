@@ -31,7 +31,6 @@ from raftkv.replica.booting import boot_core
 from raftkv.replica.effects import (
     Effects,
     InstallSnapshot,
-    Persist,
     Rejected,
     Rejection,
     Send,
@@ -155,19 +154,10 @@ class Replica(ReplicaViews):
             self._applier.apply_committed(self._effects)
         effects = self._effects
         if write is not None:
-            effects.persist.append(
-                Persist(
-                    write.sequence,
-                    write.hard_state,
-                    write.entries,
-                    write.truncate_from,
-                    write.must_sync,
-                    write.reset_to,
-                )
-            )
+            effects.persist.append(write)
         if outputs.messages:
-            effects.send.extend([Send(to, message) for to, message in outputs.messages])
-            outputs.messages.clear()
+            effects.send = [Send(to, message) for to, message in outputs.messages]
+            outputs.messages = []
         if outputs.snapshots or outputs.install is not None:
             self._take_snapshot_outputs()
         if not self._reads.is_idle:

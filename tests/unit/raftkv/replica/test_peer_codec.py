@@ -11,6 +11,7 @@ from raftkv.raft.messages import (
     Append,
     AppendRejected,
     AppendReply,
+    Commit,
     Forward,
     ForwardRefused,
     Heartbeat,
@@ -44,6 +45,7 @@ MESSAGES: list[Message] = [
     AppendRejected(TERM, INDEX, Index(3), Term(2)),
     Heartbeat(TERM, INDEX, 77),
     HeartbeatReply(TERM, 77),
+    Commit(TERM, INDEX),
     PreVote(TERM, INDEX, Term(2)),
     PreVoteReply(TERM, is_granted=True),
     PreVoteReply(TERM, is_granted=False),
@@ -113,7 +115,7 @@ def test_an_unknown_kind_is_an_error() -> None:
 def test_a_body_of_the_wrong_size_is_an_error() -> None:
     for message in MESSAGES:
         frame = encode_frame(message)
-        for kind in range(1, 18):
+        for kind in range(1, 19):
             changed = bytearray(frame)
             changed[5] = kind
             try:
