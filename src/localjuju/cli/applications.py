@@ -1,0 +1,452 @@
+"""deploy, refresh, units, applications, relations."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from localjuju import charm_package, deployment
+from localjuju.cli.grammar import arguments, commas, pairs
+from localjuju.cli.session import Session
+from localjuju.entities import Application, Charm, Records, Resource
+from localjuju.errors import JujuError, UsageError
+from localjuju.formats import go_quote
+from localjuju.hook_tools.flags import option, switch
+from localjuju.model_host import ModelHost
+from localjuju.resolver.state import ALIVE
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DEPLOY_FLAGS = (
+    option("attach-storage"), option("base"), option("bind"), option("channel"), option("config"),
+    option("constraints"), switch("force"), option("n", "num-units"), option("overlay"),
+    option("resource"), option("revision"), option("series"), option("storage"), option("to"),
+    switch("trust"), option("device"), switch("dry-run"), switch("use-existing-machines"),
+)  # fmt: skip
+
+
+def find_package(session: Session, text: str) -> tuple[Path, str]:
+    """Return the file of a charm given by path or name, and how status names its origin."""
+    looks_like_path = text.startswith((".", "/", "~")) or text.endswith(".charm")
+    direct = session.path(text)
+    if looks_like_path or (direct.is_file() and text.endswith(".charm")):
+        if not direct.exists():
+            raise JujuError(f"no charm was found at {go_quote(text)}")
+        return direct, "local"
+    name = text.removeprefix("ch:").removeprefix("local:").removeprefix("cs:").rpartition("/")[2]
+    for folder in (REPOSITORY / "dist", session.folder / "dist", session.folder):
+        for candidate in (folder / f"{name}.charm", *sorted(folder.glob(f"{name}_*.charm"))):
+            if candidate.is_file():
+                return candidate, "local"
+    raise JujuError(
+        f"resolving with preferred channel: unable to locate charm {go_quote(name)}: the local "
+        f"model knows ./path.charm and what lies in dist/ (pack it first)"
+    )
+
+
+def store_charm(host: ModelHost, package: Path) -> Charm:
+    """Copy a packed charm into the model; the same file again is the same revision."""
+    declared = charm_package.read_package(package)
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    with host.book.change() as records:
+        for charm in records.charms.values():
+            if charm.name == declared.name and charm.source == digest:
+                return charm
+        revision = sum(1 for charm in records.charms.values() if charm.name == declared.name)
+        copy = host.folder / "charms" / f"{declared.name}-{revision}.charm"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(package, copy)
+        charm = Charm(
+            key=f"local:{declared.name}-{revision}",
+            name=declared.name,
+            revision=revision,
+            package=str(copy),
+            metadata=declared.metadata,
+            options=declared.options,
+            actions=declared.actions,
+            source=digest,
+        )
+        records.charms[charm.key] = charm
+        return charm
+
+
+def store_resource(
+    host: ModelHost, app: str, charm: Charm, name: str, source: Path, revision: int
+) -> Resource:
+    """Copy an uploaded resource into the model."""
+    declared = (charm.metadata.get("resources") or {}).get(name)
+    if declared is None:
+        raise JujuError(f"charm {go_quote(charm.name)} has no resource {go_quote(name)}")
+    if not source.is_file():
+        raise JujuError(f"file for resource {go_quote(name)}: {source} not found")
+    copy = host.folder / "resources" / f"{app}-{name}-{revision}"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, copy)
+    digest = hashlib.sha384(copy.read_bytes()).hexdigest()
+    filename = str(declared.get("filename") or source.name)
+    size = copy.stat().st_size
+    return Resource(name, str(copy), filename, revision, digest, size, host.book.now())
+
+
+def settings_from(session: Session, values: list[str], app: str) -> dict[str, Any]:
+    """Merge ``--config k=v`` and ``--config file.yaml``; ``k=@file`` reads a value."""
+    found: dict[str, Any] = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if equals:
+            found[key] = session.path(text[1:]).read_text() if text.startswith("@") else text
+            continue
+        loaded = yaml.safe_load(session.path(value).read_text()) or {}
+        found.update(loaded.get(app, loaded))
+    return found
+
+
+def deploy(session: Session) -> int:
+    """Deploy a charm: by name (etcd, easyrsa) or ./path.charm."""
+    args = arguments(
+        session, DEPLOY_FLAGS, least=1, most=2, missing="no charm or bundle specified"
+    )
+    package, _ = find_package(session, args.positional[0])
+    host = session.host_or_default()
+    session.controller.prepare_machines()
+    charm = store_charm(host, package)
+    name = args.positional[1] if len(args.positional) > 1 else charm.name
+    count = _count(args.text("num-units") or "1")
+    settings = settings_from(session, args.repeated.get("config", []), name)
+    trust = args.has("trust") or str(settings.pop("trust", "false")).lower() == "true"
+    resources = {
+        key: store_resource(host, name, charm, key, session.path(value), 0)
+        for key, value in pairs(args.repeated.get("resource", [])).items()
+    }
+    base = args.text("base") if args.text("base") != "host" else ""
+    with host.book.change() as records:
+        wanted = deployment.NewApplication(
+            name,
+            charm,
+            settings=settings,
+            storage=pairs(args.repeated.get("storage", [])),
+            units=0 if charm.metadata.get("subordinate") else count,
+            placement=commas(args.repeated.get("to", [])),
+            trust=trust,
+            base=base,
+        )
+        if charm.metadata.get("subordinate"):
+            raise JujuError("the local model does not run subordinate charms yet")
+        deployment.deploy(
+            records, wanted, host.book.now(), session.controller.network.take_address
+        )
+        records.applications[name].resources = resources
+        if host.book.records.model.config.get("localjuju-machine-base"):
+            for machine in records.machines.values():
+                if machine.boots == 0:
+                    machine.base = str(records.model.config["localjuju-machine-base"])
+    where = f"{base} " if base else ""
+    session.err(f'Located local charm "{charm.name}", revision {charm.revision}\n')
+    session.err(
+        f'Deploying "{name}" from local charm "{charm.name}", revision {charm.revision} on {where or "this host"}\n'
+    )
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise UsageError(f'invalid value "{text}" for option -n: parse error')
+    return int(text)
+
+
+def add_unit(session: Session) -> int:
+    """Add units to an application."""
+    flags = (option("n", "num-units", default="1"), option("to"), option("attach-storage"))
+    args = arguments(session, flags, least=1, most=1, missing="no application specified")
+    host = session.host()
+    count = _count(args.text("num-units"))
+    if count < 1:
+        raise UsageError("--num-units must be a positive integer")
+    session.controller.prepare_machines()
+    attach = commas(args.repeated.get("attach-storage", []))
+    with host.book.change() as records:
+        app = args.positional[0]
+        for identifier in attach:
+            if identifier not in records.storage:
+                raise JujuError(f"storage {go_quote(identifier)} not found")
+        names = deployment.add_units(
+            records, app, count, host.book.now(), session.controller.network.take_address,
+            commas(args.repeated.get("to", [])),
+        )  # fmt: skip
+        for identifier in attach:
+            _give(records, identifier, names[0], host.book.now())
+    return 0
+
+
+def _give(records: Records, identifier: str, unit_name: str, now: float) -> None:
+    """Attach existing storage to a new unit in place of what would be made for it."""
+    from localjuju import storage  # noqa: PLC0415
+
+    item = records.storage[identifier]
+    for other in list(records.storage.values()):
+        if (other.unit, other.name) == (unit_name, item.name):
+            del records.storage[other.id]
+            break
+    storage.attach(records, item, records.units[unit_name], now)
+
+
+def remove_unit(session: Session) -> int:
+    """Remove units: the others see them departing at once."""
+    flags = (
+        switch("destroy-storage"),
+        switch("force"),
+        switch("no-wait"),
+        option("num-units"),
+        switch("dry-run"),
+    )
+    args = arguments(session, flags, least=1, missing="no units specified")
+    host = session.host()
+    destroy = args.has("destroy-storage")
+    with host.book.change() as records:
+        units = [deployment.find_unit(records, name) for name in args.positional]
+        now = host.book.now()
+        for unit in units:
+            deployment.destroy_unit(records, unit, now, destroy_storage=destroy)
+    for unit in units:
+        session.err(f"will remove unit {unit.name}\n")
+    if args.has("force"):
+        for unit in units:
+            host.bury(unit.name)
+    return 0
+
+
+def remove_application(session: Session) -> int:
+    """Remove applications with their units."""
+    flags = (switch("destroy-storage"), switch("force"), switch("no-wait"), switch("dry-run"))
+    args = arguments(session, flags, least=1, missing="no application specified")
+    host = session.host()
+    with host.book.change() as records:
+        apps = [deployment.find_application(records, name) for name in args.positional]
+        units = [unit for app in apps for unit in records.units_of(app.name)]
+        for app in apps:
+            deployment.destroy_application(
+                records, app, host.book.now(), destroy_storage=args.has("destroy-storage")
+            )
+    for app in apps:
+        session.err(f"will remove application {app.name}\n")
+        for unit in units:
+            if unit.app == app.name:
+                session.err(f"- will remove unit {unit.name}\n")
+    if args.has("force"):
+        for unit in units:
+            host.bury(unit.name)
+    return 0
+
+
+def integrate(session: Session) -> int:
+    """Relate two applications."""
+    args = arguments(
+        session,
+        (option("via"),),
+        least=2,
+        most=2,
+        missing="a relation must involve two applications",
+    )
+    with session.book().change() as records:
+        deployment.relate(records, *args.positional, session.book().now())
+    return 0
+
+
+def remove_relation(session: Session) -> int:
+    """Remove a relation, by its two ends or its number."""
+    args = arguments(session, (switch("force"), switch("dry-run")), least=1, most=2)
+    with session.book().change() as records:
+        if len(args.positional) == 1:
+            relation = records.relations.get(args.positional[0])
+            if relation is None:
+                raise JujuError(f"relation {args.positional[0]} not found")
+        else:
+            relation = deployment.find_relation(records, *args.positional)
+        if relation.is_peer:
+            raise JujuError("cannot remove a peer relation")
+        if relation.life == ALIVE:
+            deployment.destroy_relation(records, relation)
+    return 0
+
+
+def suspend_relation(session: Session) -> int:
+    """Suspend relations by number."""
+    return _set_suspended(session, suspended=True)
+
+
+def resume_relation(session: Session) -> int:
+    """Resume suspended relations by number."""
+    return _set_suspended(session, suspended=False)
+
+
+def _set_suspended(session: Session, *, suspended: bool) -> int:
+    args = arguments(session, (option("message"),), least=1, missing="no relation ids specified")
+    with session.book().change() as records:
+        for number in args.positional:
+            if number not in records.relations:
+                raise JujuError(f"relation {number} not found")
+            records.relations[number].suspended = suspended
+    return 0
+
+
+def refresh(session: Session) -> int:
+    """Upgrade an application's charm from a file, or attach resources."""
+    flags = (
+        option("base"), option("channel"), option("config"), option("path"), option("resource"),
+        option("revision"), option("storage"), switch("trust"), switch("force"),
+        switch("force-base"), switch("force-units"), option("switch"), option("bind"),
+    )  # fmt: skip
+    args = arguments(session, flags, least=1, most=1, missing="no application specified")
+    host = session.host()
+    name = args.positional[0]
+    with host.book.read() as records:
+        app = deployment.find_application(records, name)
+        current = records.charms[app.charm]
+    source = args.text("path") or args.text("switch") or current.name
+    package, _ = find_package(session, source)
+    charm = store_charm(host, package)
+    if charm.name != current.name:
+        raise JujuError(
+            f"cannot refresh {go_quote(current.name)} to {go_quote(charm.name)}: different charms"
+        )
+    settings = settings_from(session, args.repeated.get("config", []), name)
+    uploads = pairs(args.repeated.get("resource", []))
+    resources = _new_resources(session, host, app, charm, uploads)
+    with host.book.change() as records:
+        app.settings = _kept_settings(app, charm)
+        app.settings |= {k: deployment.convert_setting(charm, k, v) for k, v in settings.items()}
+        app.storage |= pairs(args.repeated.get("storage", []))
+        app.trust = app.trust or args.has("trust")
+        app.force_charm = args.has("force-units") or args.has("force")
+        if resources:
+            app.resources |= resources
+            app.resources_version += 1
+        changed = app.charm != charm.key
+        app.charm = charm.key
+        _add_new_peers(records, app, charm, host.book.now())
+    if changed:
+        session.err(f'Added local charm "{charm.name}", revision {charm.revision}, to the model\n')
+    else:
+        session.err(f"charm {go_quote(charm.name)} is already up to date\n")
+    return 0
+
+
+def _new_resources(
+    session: Session, host: ModelHost, app: Application, charm: Charm, uploads: dict[str, str]
+) -> dict[str, Resource]:
+    found = {}
+    for key, value in uploads.items():
+        revision = app.resources[key].revision + 1 if key in app.resources else 0
+        found[key] = store_resource(host, app.name, charm, key, session.path(value), revision)
+    return found
+
+
+def _kept_settings(app: Application, charm: Charm) -> dict[str, Any]:
+    """Keep values whose option still exists with a type that they fit."""
+    kept = {}
+    for name, value in app.settings.items():
+        try:
+            kept[name] = deployment.convert_setting(charm, name, value)
+        except JujuError:
+            continue
+    return kept
+
+
+def _add_new_peers(records: Records, app: Application, charm: Charm, now: float) -> None:
+    from localjuju.entities import End, Relation  # noqa: PLC0415
+
+    present = {end.endpoint for r in records.relations_of(app.name) if r.is_peer for end in r.ends}
+    for endpoint, body in charm_package.endpoints(charm.metadata).items():
+        if body["role"] == "peer" and endpoint not in present:
+            number = records.model.take_number("relation")
+            end = End(app.name, endpoint, "peer", body["interface"])
+            records.relations[str(number)] = Relation(number, [end], since=now)
+
+
+def attach_resource(session: Session) -> int:
+    """Upload a new revision of a resource; the units run upgrade-charm."""
+    args = arguments(session, (), least=2, missing="expected application name and resource")
+    host = session.host()
+    name, *words = args.positional
+    with host.book.read() as records:
+        app = deployment.find_application(records, name)
+        charm = records.charms[app.charm]
+    resources = _new_resources(session, host, app, charm, pairs(words))
+    with host.book.change():
+        app.resources |= resources
+        app.resources_version += 1
+    return 0
+
+
+def expose(session: Session) -> int:
+    """Make an application reachable from outside (recorded only: one private subnet here)."""
+    return _set_exposed(session, exposed=True)
+
+
+def unexpose(session: Session) -> int:
+    """Undo expose."""
+    return _set_exposed(session, exposed=False)
+
+
+def _set_exposed(session: Session, *, exposed: bool) -> int:
+    flags = (option("endpoints"), option("to-cidrs"), option("to-spaces"))
+    args = arguments(session, flags, least=1, missing="no application name specified")
+    with session.book().change() as records:
+        deployment.find_application(records, args.positional[0]).exposed = exposed
+    return 0
+
+
+def trust(session: Session) -> int:
+    """Trust an application with the cloud's credentials."""
+    args = arguments(
+        session,
+        (switch("remove"), option("scope")),
+        least=1,
+        missing="no application name specified",
+    )
+    with session.book().change() as records:
+        deployment.find_application(records, args.positional[0]).trust = not args.has("remove")
+    return 0
+
+
+def resolved(session: Session) -> int:
+    """Mark unit errors resolved and retry their hooks."""
+    flags = (switch("no-retry"), switch("all"))
+    args = arguments(session, flags)
+    if not args.positional and not args.has("all"):
+        raise UsageError("no unit specified")
+    with session.book().change() as records:
+        failed = [unit for unit in records.units.values() if unit.local.failed]
+        chosen = failed if args.has("all") else [
+            deployment.find_unit(records, name) for name in args.positional
+        ]  # fmt: skip
+        for unit in chosen:
+            if not unit.local.failed:
+                raise JujuError(f"unit {go_quote(unit.name)} is not in an error state")
+            unit.resolved = "skip" if args.has("no-retry") else "retry"
+            unit.retries = 0
+    return 0
+
+
+COMMANDS = {
+    "deploy": deploy,
+    "refresh": refresh,
+    "upgrade-charm": refresh,
+    "attach-resource": attach_resource,
+    "attach": attach_resource,
+    "add-unit": add_unit,
+    "remove-unit": remove_unit,
+    "remove-application": remove_application,
+    "integrate": integrate,
+    "relate": integrate,
+    "add-relation": integrate,
+    "remove-relation": remove_relation,
+    "suspend-relation": suspend_relation,
+    "resume-relation": resume_relation,
+    "expose": expose,
+    "unexpose": unexpose,
+    "trust": trust,
+    "resolved": resolved,
+    "resolve": resolved,
+}

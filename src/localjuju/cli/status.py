@@ -1,0 +1,208 @@
+"""status, show-unit, show-application, show-machine, show-status-log."""
+
+import json
+from typing import Any
+
+from localjuju import charm_package, deployment, leadership, ports, status, status_rules, tabular
+from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments
+from localjuju.cli.rendering import emit, iso, table
+from localjuju.cli.session import Session
+from localjuju.entities import Records, Relation, Unit
+from localjuju.hook_tools.flags import option, switch
+
+
+def show_status(session: Session) -> int:
+    """Show the model's status."""
+    flags = (
+        *FORMAT, switch("relations"), switch("integrations"), switch("storage"), switch("utc"),
+        switch("color"), switch("no-color"), option("watch"), option("retry-count"), option("retry-delay"),
+    )  # fmt: skip
+    args = arguments(session, flags)
+    if (
+        args.text("format") != "tabular"
+        and not session.controller.hosts
+        and not session.model_name
+    ):
+        session.host()
+    book = session.book()
+    wanted = {word.partition("/")[0] for word in args.positional}
+    with book.read() as records:
+        now = book.now()
+        if args.text("format") == "tabular":
+            text = tabular.status_table(
+                records, now, relations=args.has("relations") or args.has("integrations"),
+                storage=args.has("storage"), utc=args.has("utc"), wanted=wanted,
+            )  # fmt: skip
+            empty = not records.applications and not records.machines
+            value = None
+        else:
+            value = status.model_status(records, now)
+            empty = False
+    if value is None:
+        session.out(text)
+        if empty:
+            session.err(f'\nModel "{records.model.name}" is empty.\n')
+        return 0
+    if wanted:
+        value["applications"] = {k: v for k, v in value["applications"].items() if k in wanted}
+    if args.text("format") == "json" and not args.text("output"):
+        session.out(json.dumps(value, separators=(",", ":")) + "\n")
+    else:
+        emit(session, args, value)
+    return 0
+
+
+def show_unit(session: Session) -> int:
+    """Show a unit with its relation data."""
+    flags = (*FORMAT_YAML, switch("app"), option("endpoint"), option("related-unit"))
+    args = arguments(session, flags, least=1, missing="an unit name must be supplied")
+    book = session.book()
+    shown = {}
+    with book.read() as records:
+        for name in args.positional:
+            unit = deployment.find_unit(records, name)
+            shown[unit.name] = _unit(records, unit, book.now())
+    emit(session, args, shown)
+    return 0
+
+
+def _unit(records: Records, unit: Unit, now: float) -> dict[str, Any]:
+    machine = records.machines.get(unit.machine)
+    return {
+        "opened-ports": ports.summarise(t for ranges in unit.ports.values() for t in ranges),
+        "workload-version": unit.version,
+        "machine": unit.machine,
+        "public-address": machine.address if machine else "",
+        "charm": unit.local.deployed or records.applications[unit.app].charm,
+        "leader": leadership.is_leader(records, unit, now),
+        "life": unit.life,
+        "relation-info": [
+            _relation_info(relation, unit) for relation in records.relations_of(unit.app)
+        ],
+    }
+
+
+def _relation_info(relation: Relation, unit: Unit) -> dict[str, Any]:
+    own, other = relation.end_of(unit.app), relation.other_end(unit.app)
+    assert own is not None
+    info: dict[str, Any] = {
+        "relation-id": relation.number,
+        "endpoint": own.endpoint,
+        "related-endpoint": other.endpoint,
+        "application-data": dict(relation.app_data.get(other.app, {})),
+    }
+    member = relation.members.get(unit.name)
+    if member is not None:
+        info["local-unit"] = {"in-scope": member.in_scope, "data": dict(member.data)}
+    related = {
+        name: {"in-scope": found.in_scope, "data": dict(found.data)}
+        for name, found in sorted(relation.members.items())
+        if name != unit.name and name.partition("/")[0] == other.app
+    }
+    if related:
+        info["related-units"] = related
+    return info
+
+
+def show_application(session: Session) -> int:
+    """Show an application."""
+    args = arguments(session, FORMAT_YAML, least=1, missing="an application name must be supplied")
+    shown = {}
+    with session.book().read() as records:
+        for name in args.positional:
+            app = deployment.find_application(records, name)
+            charm = records.charms[app.charm]
+            found = charm_package.endpoints(charm.metadata)
+            shown[name] = {
+                "charm": charm.name,
+                "base": "{name}@{channel}".format(**status.base_of(app.base)),
+                "constraints": {"arch": "amd64"},
+                "principal": True,
+                "exposed": app.exposed,
+                "remote": False,
+                "life": app.life,
+                "endpoint-bindings": dict.fromkeys(["", *sorted(found)], "alpha"),
+                "units": {unit.name: None for unit in records.units_of(name)},
+            }
+    emit(session, args, shown)
+    return 0
+
+
+def show_machine(session: Session) -> int:
+    """Show machines."""
+    args = arguments(session, (*FORMAT_YAML, switch("utc"), switch("color")))
+    with session.book().read() as records:
+        numbers = args.positional or sorted(records.machines, key=int)
+        shown = {
+            number: status.machine_status(records, records.machines[number])
+            for number in numbers
+            if number in records.machines
+        }
+    emit(session, args, {"model": session.host().book.records.model.name, "machines": shown})
+    return 0
+
+
+def show_status_log(session: Session) -> int:
+    """Show the past statuses of a unit."""
+    flags = (
+        *FORMAT,
+        option("n", default="20"),
+        option("type"),
+        option("days"),
+        option("from-date"),
+        switch("utc"),
+    )
+    args = arguments(session, flags, least=1, most=1, missing="entity name is missing")
+    with session.book().read() as records:
+        unit = deployment.find_unit(records, args.positional[0])
+        entries = list(unit.history[-int(args.text("n")) :])
+    if args.text("format") != "tabular":
+        keys = ("since", "type", "status", "message")
+        emit(session, args, [dict(zip(keys, [iso(e[0]), *e[1:]], strict=True)) for e in entries])
+        return 0
+    rows = [["Time", "Type", "Status", "Message"]]
+    rows += [[iso(entry[0]), *map(str, entry[1:])] for entry in entries]
+    session.out(table(rows))
+    return 0
+
+
+def wait_for(session: Session) -> int:
+    """Wait until an application, unit or model is active (or as --query says: status or life)."""
+    flags = (option("query"), option("timeout", default="10m"), switch("summary"), *FORMAT)
+    args = arguments(session, flags, least=1, most=2)
+    kind, name = (args.positional * 2)[:2] if len(args.positional) == 1 else args.positional
+    query = args.text("query")
+    book = session.book()
+    wanted = query.rpartition("==")[2].strip(" \"'") if "==" in query else "active"
+
+    def holds() -> bool:
+        records = book.records
+        if kind == "unit":
+            unit = records.units.get(name)
+            return unit is not None and status_rules.shown_workload(unit).current == wanted
+        if kind == "model":
+            apps = records.applications.values()
+            return all(
+                status_rules.application_status(records, app).current == wanted for app in apps
+            )
+        app = records.applications.get(name)
+        return app is not None and status_rules.application_status(records, app).current == wanted
+
+    from localjuju.secrets import parse_duration  # noqa: PLC0415
+
+    if session.wait(book, holds, parse_duration(args.text("timeout")) or 600.0):
+        return 0
+    session.err(f"ERROR timed out waiting for {name!r} to reach goal state\n")
+    return 1
+
+
+COMMANDS = {
+    "status": show_status,
+    "show-unit": show_unit,
+    "show-application": show_application,
+    "show-machine": show_machine,
+    "machines": show_machine,
+    "list-machines": show_machine,
+    "show-status-log": show_status_log,
+    "wait-for": wait_for,
+}

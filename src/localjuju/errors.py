@@ -1,0 +1,21 @@
+"""The errors that reach a person or a charm; everything else is a defect and propagates."""
+
+
+class JujuError(Exception):
+    """A request that cannot be carried out; shown as ``ERROR <text>`` with exit status 1."""
+
+    exit_status = 1
+
+
+class UsageError(JujuError):
+    """A command line that cannot be understood; exit status 2."""
+
+    exit_status = 2
+
+
+class Refused(JujuError):
+    """This machine lacks a right or a package that real machines need."""
+
+
+class MachineGone(JujuError):
+    """The machine stopped while something was running on it."""

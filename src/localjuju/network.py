@@ -1,0 +1,133 @@
+"""The bridge of one state directory: one private subnet, reachable from this host only.
+
+An ``unreachable`` route of a worse metric lies under the subnet: when the bridge is down, or a
+unit is, no packet for it leaves through another interface.
+"""
+
+import ipaddress
+import json
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+from localjuju.errors import Refused
+
+UNREACHABLE_METRIC = 4278198272  # the kernel's own "last resort" metric; any real route wins
+FIRST_HOST = 10
+
+
+def ip(*arguments: str, check: bool = True) -> str:
+    """Run iproute2 and return what it printed."""
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise Refused(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Network:
+    """The subnet and the bridge; addresses are handed out once and never again."""
+
+    def __init__(self, data: Path, tag: str) -> None:
+        self.bridge = f"ljj{tag}"
+        self._file = data / "network.json"
+        self._lock = threading.Lock()
+        self._tag = tag
+        state = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self.subnet = ipaddress.IPv4Network(state["subnet"]) if state else None
+        self._next = int(state.get("next", FIRST_HOST))
+
+    @property
+    def gateway(self) -> str:
+        """Return the host's own address on the bridge."""
+        assert self.subnet is not None
+        return str(self.subnet[1])
+
+    @property
+    def prefix_length(self) -> int:
+        """Return the length of the subnet's prefix."""
+        return 24
+
+    def up(self) -> None:
+        """Make the bridge, its address and the route below it; harmless when they are there."""
+        with self._lock:
+            if self.subnet is None:
+                self.subnet = self._free_subnet()
+                self._save()
+            if not Path(f"/sys/class/net/{self.bridge}").exists():
+                ip("link", "add", self.bridge, "type", "bridge")
+            Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1\n")
+            ip("addr", "replace", f"{self.gateway}/24", "dev", self.bridge)
+            ip("link", "set", self.bridge, "up")
+            metric = str(UNREACHABLE_METRIC)
+            ip("route", "replace", "unreachable", str(self.subnet), "metric", metric)
+
+    def down(self) -> None:
+        """Remove all of it."""
+        with self._lock:
+            if self.subnet is not None:
+                ip("route", "del", "unreachable", str(self.subnet), check=False)
+            ip("link", "del", self.bridge, check=False)
+            self._file.unlink(missing_ok=True)
+            self.subnet = None
+            self._next = FIRST_HOST
+
+    def take_address(self) -> str:
+        """Return a fresh host address; the last ones are reused when all were taken."""
+        with self._lock:
+            assert self.subnet is not None
+            address = str(self.subnet[self._next])
+            self._next = self._next + 1 if self._next < 250 else FIRST_HOST
+            self._save()
+            return address
+
+    def connect(self, port: str, pid: int, address: str, mac: str) -> None:
+        """Give a network namespace its ``eth0`` on the bridge."""
+        ip("link", "del", port, check=False)
+        ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        ip("link", "set", port, "master", self.bridge, "up")
+        inside = ["nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-batch", "-"]
+        batch = (
+            f"link set eth0 address {mac}\naddr add {address}/24 dev eth0\n"
+            "link set eth0 up\nlink set lo up\n"
+        )
+        subprocess.run(inside, input=batch, text=True, check=True, capture_output=True)
+
+    def set_port(self, port: str, state: str) -> None:
+        """Plug (``up``) or unplug (``down``) a machine."""
+        ip("link", "set", port, state)
+
+    def port_of(self, address: str) -> str:
+        """Return the name of a machine's interface on the host side."""
+        return f"ljj{self._tag}v{address.rpartition('.')[2]}"
+
+    def _save(self) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps({"subnet": str(self.subnet), "next": self._next}))
+
+    def _free_subnet(self) -> ipaddress.IPv4Network:
+        taken = _networks_in_use()
+        start = int(self._tag, 16)
+        for step in range(1 << 14):
+            number = (start + step * 7) % (1 << 14)
+            candidate = ipaddress.IPv4Network(f"10.{64 + (number >> 8)}.{number & 255}.0/24")
+            if not any(candidate.overlaps(network) for network in taken):
+                return candidate
+        raise Refused("no private 10.x subnet is free on this machine")
+
+
+def _networks_in_use() -> list[ipaddress.IPv4Network]:
+    """Return each network with a route of ours, the default route excepted."""
+    networks = []
+    for route in json.loads(ip("-4", "-j", "route", "show", "table", "all") or "[]"):
+        destination = route.get("dst", "default")
+        if destination != "default":
+            network = ipaddress.IPv4Network(destination, strict=False)
+            if network.prefixlen > 1:
+                networks.append(network)
+    return networks
+
+
+def mac_for(address: str) -> str:
+    """Return a locally administered hardware address made of an IPv4 address."""
+    return "52:54:" + ":".join(f"{byte:02x}" for byte in socket.inet_aton(address))

@@ -1,0 +1,9 @@
+"""Pure scheduling of a unit: remote state × local state → next operation.
+
+Invariant: nothing in this package imports time, random, os, socket, subprocess or threading.
+"""
+
+from localjuju.resolver.chain import next_operation
+from localjuju.resolver.commit import committed
+
+__all__ = ["committed", "next_operation"]

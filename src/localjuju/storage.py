@@ -1,0 +1,189 @@
+"""Storage instances: directives, pools, locations, and who is attached to what.
+
+This file decides and records; ``agent`` and ``machines`` make directories and mounts.
+"""
+
+import re
+from typing import Any
+
+from localjuju.entities import Records, Storage, Unit
+from localjuju.errors import JujuError
+from localjuju.resolver.state import ALIVE, DYING
+
+POOLS = {
+    "loop": "loop",
+    "rootfs": "rootfs",
+    "tmpfs": "tmpfs",
+}
+DEFAULT_POOL = "rootfs"
+DEFAULT_SIZE_MIB = 1024
+DEFAULT_DIRECTORY = "/var/lib/juju/storage"
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([MGTPEZY])(?:i?B)?$", re.IGNORECASE)
+_FACTORS = {"M": 1, "G": 1 << 10, "T": 1 << 20, "P": 1 << 30}
+
+
+def parse_size_mib(text: str) -> int | None:
+    """Return the size in MiB that a word such as ``10G`` names, or None."""
+    match = _SIZE.match(text)
+    if match is None:
+        return None
+    return int(float(match[1]) * _FACTORS.get(match[2].upper(), 1 << 30))
+
+
+def parse_directive(text: str) -> tuple[str, int, int]:
+    """Parse ``pool,size,count`` (each optional, any order); return pool, MiB and count."""
+    pool, size, count = "", 0, 0
+    for word in (part.strip() for part in text.split(",") if part.strip()):
+        size_mib = parse_size_mib(word)
+        if size_mib is not None:
+            size = size_mib
+        elif word.lstrip("-").isdigit():
+            if int(word) <= 0:
+                raise JujuError(
+                    f'cannot parse count: count must be greater than zero, got "{word}"'
+                )
+            count = int(word)
+        else:
+            pool = word
+    return pool or DEFAULT_POOL, size or DEFAULT_SIZE_MIB, count or 1
+
+
+def declared(metadata: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what the charm says about a storage name."""
+    stores = metadata.get("storage") or {}
+    if name not in stores:
+        raise JujuError(f'charm "{metadata["name"]}" has no store called "{name}"')
+    store: dict[str, Any] = stores[name] or {}
+    return store
+
+
+def count_range(store: dict[str, Any]) -> tuple[int, int]:
+    """Return how few and how many instances the charm wants; -1 for no limit."""
+    multiple = (store.get("multiple") or {}).get("range")
+    if multiple is None:
+        return 1, 1
+    text = str(multiple)
+    if text.endswith(("-", "+")):
+        return int(text[:-1]), -1
+    low, dash, high = text.partition("-")
+    return (int(low), int(high)) if dash else (int(low), int(low))
+
+
+def location_of(store: dict[str, Any], identifier: str) -> str:
+    """Return where an instance is seen in the machine."""
+    base = str(store.get("location") or "")
+    if not base:
+        return f"{DEFAULT_DIRECTORY}/{identifier}"
+    single = (store.get("multiple") or {}).get("range") is None
+    return base if single else f"{base}/{identifier}"
+
+
+def create_for_unit(records: Records, unit: Unit, now: float) -> None:
+    """Make the instances that the application's directives and the charm ask for."""
+    app = records.applications[unit.app]
+    metadata = records.charm_of(unit.app).metadata
+    for name, store in (metadata.get("storage") or {}).items():
+        low, _ = count_range(store or {})
+        directive = app.storage.get(name)
+        if directive is None and low == 0:
+            continue
+        pool, size, count = parse_directive(directive or "")
+        for _ in range(max(count if directive is not None else low, low)):
+            _make(records, unit, name, (pool, size), now)
+
+
+def add_to_unit(
+    records: Records, unit: Unit, name: str, count: int, now: float, directive: str = ""
+) -> list[str]:
+    """Give a unit more instances of a store; return their ids."""
+    app = records.applications[unit.app]
+    store = declared(records.charm_of(unit.app).metadata, name)
+    pool, size, _ = parse_directive(directive or app.storage.get(name, ""))
+    check_count(records, unit, name, store, count)
+    return [_make(records, unit, name, (pool, size), now).id for _ in range(count)]
+
+
+def check_count(
+    records: Records, unit: Unit, name: str, store: dict[str, Any], count: int
+) -> None:
+    """Refuse more instances than the charm allows."""
+    _, high = count_range(store)
+    present = sum(
+        1 for item in records.storage.values() if item.unit == unit.name and item.name == name
+    )
+    if high >= 0 and present + count > high:
+        metadata = records.charm_of(unit.app).metadata
+        raise JujuError(
+            f'cannot add storage to unit "{unit.name}": charm "{metadata["name"]}" store "{name}": '
+            f"at most {high} instances supported, {present + count} specified"
+        )
+
+
+def _make(records: Records, unit: Unit, name: str, what: tuple[str, int], now: float) -> Storage:
+    identifier = f"{name}/{records.model.take_number('storage')}"
+    store = declared(records.charm_of(unit.app).metadata, name)
+    pool, size = what
+    if pool not in POOLS and not pool.startswith("/") and pool not in _named_pools(records):
+        raise JujuError(f'pool "{pool}" not found')
+    item = Storage(
+        id=identifier,
+        name=name,
+        pool=pool,
+        size_mib=size,
+        owner=unit.app,
+        unit=unit.name,
+        location=location_of(store, identifier),
+        kind=str(store.get("type", "filesystem")),
+        since=now,
+    )
+    records.storage[identifier] = item
+    return item
+
+
+def _named_pools(records: Records) -> dict[str, str]:
+    pools = records.model.config.get("localjuju-storage-pools") or {}
+    return dict(pools)
+
+
+def attach(records: Records, item: Storage, unit: Unit, now: float) -> None:
+    """Attach a detached instance to a unit."""
+    if item.unit:
+        raise JujuError(f'storage "{item.id}" is already attached to unit "{item.unit}"')
+    store = declared(records.charm_of(unit.app).metadata, item.name)
+    check_count(records, unit, item.name, store, 1)
+    item.unit = unit.name
+    item.attachment_life = ALIVE
+    item.provisioned = False
+    item.location = location_of(store, item.id)
+    item.since = now
+
+
+def begin_detach(records: Records, item: Storage) -> None:
+    """Ask for an attachment to end; the unit runs -detaching first."""
+    if not item.unit:
+        raise JujuError(f'storage "{item.id}" is not attached')
+    if not item.is_detachable:
+        raise JujuError(
+            f'storage "{item.id}" is not detachable: {item.pool} dies with its machine'
+        )
+    unit = records.units[item.unit]
+    store = declared(records.charm_of(unit.app).metadata, item.name)
+    low, _ = count_range(store)
+    attached = [s for s in records.storage.values() if (s.unit, s.name) == (unit.name, item.name)]
+    if unit.life == ALIVE and len(attached) <= low:
+        raise JujuError(
+            f'cannot detach storage "{item.id}": charm needs at least {low} of "{item.name}"'
+        )
+    item.attachment_life = DYING
+
+
+def end_attachment(records: Records, item: Storage, *, keep: bool, now: float) -> bool:
+    """Record that an instance is no longer attached; return whether it is gone altogether."""
+    item.unit = ""
+    item.provisioned = False
+    item.attachment_life = ALIVE
+    item.since = now
+    if keep and item.is_detachable:
+        return False
+    del records.storage[item.id]
+    return True
