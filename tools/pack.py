@@ -12,6 +12,7 @@ import hashlib
 import json
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -70,7 +71,8 @@ class Packer:
         self._began_s = time.monotonic()
 
     def _say(self, text: str) -> None:
-        print(f"[pack {time.monotonic() - self._began_s:5.1f} s] {text}", flush=True)
+        sys.stdout.write(f"[pack {time.monotonic() - self._began_s:5.1f} s] {text}\n")
+        sys.stdout.flush()
 
     def pack_all(self, dist: Path) -> None:
         """Write both charms, the wheel and the bundle."""

@@ -7,11 +7,11 @@ the world calms down, and everything must settle. Replay one with CHARM_SEED=n.
 import os
 
 import pytest
+from tests.simulation.charm.world import World
 
 from etcd_charm.cluster.facts import name_member
 from etcd_charm.cluster.rollout import is_alone
 from etcd_charm.cluster.status import Level, describe
-from tests.simulation.charm.world import World
 
 SEEDS = int(os.environ.get("CHARM_SEEDS", "250"))
 FIRST = int(os.environ.get("CHARM_SEED", "0"))
@@ -42,7 +42,7 @@ def tell_story(seed: int) -> World:
         elif happening < 0.09:
             for unit in world.staying:
                 unit.wanted = f"config-{world.hooks_run}"
-                unit.boot_left = unit.boot_left or ["config-changed"]
+                unit.boot_left.append("config-changed")
         else:
             world.step()
     world.faults = False

@@ -11,6 +11,8 @@ has lost it is refused. There is no update-status: what waits must be woken by w
 import random
 from dataclasses import dataclass, field, replace
 
+from tests.simulation.charm.cluster_model import Cluster
+
 from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import (
     NO_MEMBER,
@@ -43,8 +45,6 @@ from etcd_charm.cluster.steps import (
     UpdateMember,
     WokenBy,
 )
-
-from tests.simulation.charm.cluster_model import Cluster
 
 RETRY_S = 10
 BOOT_HOOKS = ("install", "cluster-relation-created", "config-changed", "start")
@@ -145,7 +145,7 @@ class World:
     def remove_unit(self, unit: Unit) -> None:
         unit.is_dying = True
         self.trace.append(f"{unit.name} is dying")
-        if len(unit.boot_left) == len(BOOT_HOOKS):
+        if unit.boot_left[:1] == ["install"]:
             self._bury(unit)
             return
         known = sorted(unit.heard)
@@ -160,8 +160,8 @@ class World:
     def reboot(self, unit: Unit) -> None:
         self.trace.append(f"{unit.name} reboots")
         self.open_hooks.pop(unit.name, None)
-        if unit.boot_left != list(BOOT_HOOKS) and "start" not in unit.boot_left:
-            unit.boot_left = ["start"]
+        if unit.boot_left[:1] != ["install"] and "start" not in unit.boot_left:
+            unit.boot_left = ["start", *unit.boot_left]
 
     def lose_data(self, unit: Unit) -> None:
         self.trace.append(f"{unit.name} loses its data")
@@ -169,7 +169,7 @@ class World:
         self._stop_engine(unit)
         unit.cluster, unit.member_id, unit.started_with = None, NO_MEMBER, ""
         if "start" not in unit.boot_left:
-            unit.boot_left = ["start"]
+            unit.boot_left = ["start", *unit.boot_left]
 
     def move_leadership(self) -> None:
         candidates = [unit.name for unit in self.staying if unit.name != self.leader]

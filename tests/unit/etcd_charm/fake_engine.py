@@ -1,0 +1,179 @@
+"""One fake for the border `workload.engine.Workload`: a machine without files or services.
+
+It keeps what it was told and answers with the facts that a test sets. The cluster behind it is
+the model of the simulation, so that steps have their real consequences.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests.simulation.charm.cluster_model import Cluster
+
+from etcd_charm.cluster.errors import Retry
+from etcd_charm.cluster.facts import (
+    ClusterView,
+    DataState,
+    EngineFacts,
+    MemberId,
+    UnitName,
+    name_member,
+)
+from etcd_charm.cluster.steps import (
+    AddLearner,
+    FoundCluster,
+    Promote,
+    RemoveMember,
+    RestartMember,
+    SetDataAside,
+    StartJoiner,
+    StartMember,
+    Step,
+    StopMember,
+    UpdateMember,
+)
+from etcd_charm.workload.certificates import read_fingerprint
+from etcd_charm.workload.engine import Prepared, SnapshotFile, Wanted
+
+
+class FakeEngine:
+    def __init__(self, unit: str = "etcd/0") -> None:
+        self.unit = UnitName(unit)
+        self.cluster: Cluster | None = None
+        self.is_running = False
+        self.data = DataState.NEW
+        self.started_with = ""
+        self.founded_token = ""
+        self.has_left = False
+        self.absences: tuple[tuple[MemberId, int], ...] = ()
+        self.prepared: list[Wanted] = []
+        self.steps: list[Step] = []
+        self.wakes: list[tuple[int, str]] = []
+        self.private_files: dict[Path, bytes] = {}
+        self.rests = 0
+        self.stopped = 0
+        self.removed = False
+        self.restored: list[tuple[Path, bool]] = []
+        self.refusal = ""
+        self.installed = 0
+
+    def give_cluster(self, *names: str, joined: bool = True) -> Cluster:
+        """Put a running cluster behind this unit, whose first member is its own."""
+        self.cluster = Cluster(cluster_id=7)
+        for number, name in enumerate(names):
+            self.cluster.found(name, f"https://10.0.0.{number}:2380")
+        if joined:
+            self.is_running, self.data = True, DataState.OURS
+        return self.cluster
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(repr(self.prepared[-1]).encode()).hexdigest()[:16]
+
+    def install(self, bundle: Path | None) -> str:
+        self.installed += 1
+        return "0.1.0"
+
+    def prepare(self, wanted: Wanted, storage: Path | None) -> Prepared:
+        self.prepared.append(wanted)
+        related = wanted.related_server
+        ca = related.ca if related else wanted.authorities.server.certificate
+        return Prepared(self.fingerprint, read_fingerprint(ca))
+
+    def inspect(self, token: str, storage: Path | None) -> EngineFacts:
+        return EngineFacts(
+            is_running=self.is_running,
+            data=self.data,
+            started_with=self.started_with,
+            founded_token=self.founded_token,
+            has_left=self.has_left,
+        )
+
+    def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
+        return self.cluster.view() if self.cluster and (own_url or peer_urls) else None
+
+    def execute(self, step: Step, view: ClusterView | None) -> None:
+        if self.refusal:
+            raise Retry(self.refusal)
+        self.steps.append(step)
+        match step:
+            case FoundCluster(token):
+                self.give_cluster()
+                self._cluster.found(name_member(self.unit), self.prepared[-1].peer_url)
+                self.founded_token = token
+                self.started_with = self.fingerprint
+            case AddLearner(peer_url):
+                self._cluster.add_learner(peer_url, 0)
+            case StartJoiner():
+                url = self.prepared[-1].peer_url
+                member = next(m for m in self._cluster.members.values() if m.peer_url == url)
+                member.name, member.is_running = name_member(self.unit), True
+                self.is_running, self.data = True, DataState.OURS
+                self.started_with = self.fingerprint
+            case StartMember():
+                self.is_running = True
+                self.started_with = self.fingerprint
+            case RestartMember(wanted):
+                self.started_with = wanted
+            case StopMember():
+                self.is_running = False
+            case Promote(member_id):
+                self._cluster.promote(member_id)
+            case RemoveMember(member_id):
+                self._cluster.remove(member_id)
+            case UpdateMember(member_id, peer_url):
+                self._cluster.update(member_id, peer_url)
+            case SetDataAside():
+                self.is_running, self.data = False, DataState.NEW
+
+    @property
+    def _cluster(self) -> Cluster:
+        assert self.cluster is not None
+        return self.cluster
+
+    def hand_over(self, own_url: str, heir: MemberId) -> None:
+        self._cluster.history.append(f"lead {heir}")
+
+    def ask_removal(self, helper_url: str, leaver: MemberId) -> None:
+        self._cluster.remove(leaver)
+
+    def read_lists(self, urls: Sequence[str]) -> Mapping[str, frozenset[MemberId] | None]:
+        return {url: frozenset(self._cluster.members) for url in urls}
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self.is_running = False
+
+    def remember_leaving(self) -> None:
+        self.has_left = True
+
+    def remove(self) -> None:
+        self.removed = True
+
+    def load_absences(self) -> tuple[tuple[MemberId, int], ...]:
+        return self.absences
+
+    def save_absences(self, absences: tuple[tuple[MemberId, int], ...]) -> None:
+        self.absences = absences
+
+    def schedule_wake(self, unit: str, after_s: int, reason: str) -> None:
+        self.wakes.append((after_s, reason))
+
+    def rest(self, seconds: float) -> None:
+        self.rests += 1
+
+    def save_snapshot(self, own_url: str, target: Path, label: str) -> SnapshotFile:
+        return SnapshotFile(target / "etcd-snapshot-2026-01-02-03.04.05.tar.gz", "ab" * 32, 69_000)
+
+    def restore(
+        self, source: Path, wanted: Wanted, target: Path, *, keeps_backup: bool
+    ) -> Path | None:
+        self.restored.append((source, keeps_backup))
+        return target / "etcd-data-before-restore.tar.gz" if keeps_backup else None
+
+    def write_private(self, path: Path, write: Callable[[Path], None]) -> None:
+        temporary = self.scratch / path.name
+        write(temporary)
+        self.private_files[path] = temporary.read_bytes()
+
+    scratch = Path()

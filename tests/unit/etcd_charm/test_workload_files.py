@@ -1,0 +1,216 @@
+"""Files on a machine, in a directory that stands for it: keys, configuration, engine, memory."""
+
+import datetime as dt
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from etcd_charm.cluster.errors import NeedsOperator
+from etcd_charm.cluster.facts import DataState
+from etcd_charm.cluster.settings import Settings
+from etcd_charm.workload import config_files, install
+from etcd_charm.workload.certificates import (
+    is_usable,
+    issue_leaf,
+    make_authority,
+    read_common_name,
+)
+from etcd_charm.workload.engine import Addresses, Authorities, Wanted
+from etcd_charm.workload.key_files import KeyFiles
+from etcd_charm.workload.memory import FirstStart, MemoryFile
+from etcd_charm.workload.paths import Paths
+from etcd_charm.workload.storage import DataDirectory
+
+ROOT = Path(__file__).resolve().parents[3]
+NOW = dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc)
+
+
+@pytest.fixture(scope="module")
+def authorities() -> Authorities:
+    planes = (make_authority(f"etcd {plane}", NOW) for plane in ("peer", "client", "server"))
+    return Authorities(*planes)
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # files belong to whoever runs the tests
+    return Paths(charm=ROOT, root=tmp_path)
+
+
+def make_wanted(authorities: Authorities, **changes) -> Wanted:
+    fields = {
+        "unit": "etcd/0",
+        "member_name": "etcd0",
+        "token": "token",
+        "settings": Settings(),
+        "addresses": Addresses("10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.1"),
+        "peer_url": "https://10.0.0.1:2380",
+        "client_url": "https://10.0.0.1:2379",
+        "authorities": authorities,
+        "server_bundle": authorities.server.certificate,
+    }
+    return Wanted(**{**fields, **changes})
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_keys_are_private_and_stay_while_they_fit(paths, authorities):
+    keys = KeyFiles(paths)
+    keys.write(make_wanted(authorities), NOW)
+    before = keys.hash_files()
+    assert {mode_of(path) for path in paths.tls.glob("*.key")} == {0o640}
+    assert mode_of(paths.admin) == 0o700
+    assert mode_of(paths.admin / "root.key") == 0o600
+    assert read_common_name((paths.admin / "root.crt").read_text()) == "root"
+    assert read_common_name((paths.tls / "peer.crt").read_text()) == "etcd0"
+    keys.write(make_wanted(authorities), NOW + dt.timedelta(days=100))
+    assert keys.hash_files() == before
+    keys.write(make_wanted(authorities), NOW + dt.timedelta(days=320))
+    assert keys.hash_files() != before, "renewed before the end"
+
+
+def test_the_listener_trusts_the_client_authority_and_never_the_server_authority(
+    paths, authorities
+):
+    KeyFiles(paths).write(make_wanted(authorities), NOW)
+    assert (paths.tls / "client-ca.crt").read_text() == authorities.client.certificate
+    assert (paths.tls / "peer-ca.crt").read_text() == authorities.peer.certificate
+
+
+def test_a_leaf_is_judged_by_signer_names_and_time(authorities):
+    leaf = issue_leaf(authorities.peer, "etcd0", ["10.0.0.1", "etcd0"], NOW, serves=True)
+    ca = authorities.peer.certificate
+    assert is_usable(leaf, ca, "etcd0", ["etcd0", "10.0.0.1"], NOW)
+    assert not is_usable(leaf, ca, "etcd0", ["etcd0", "10.0.0.2"], NOW)
+    assert not is_usable(leaf, ca, "etcd1", ["etcd0", "10.0.0.1"], NOW)
+    assert not is_usable(leaf, authorities.client.certificate, "etcd0", ["etcd0", "10.0.0.1"], NOW)
+    late = NOW + dt.timedelta(days=306)
+    assert not is_usable(leaf, ca, "etcd0", ["etcd0", "10.0.0.1"], late)
+
+
+def test_the_configuration_is_what_the_engine_reads(paths, authorities):
+    first = FirstStart("etcd0=https://10.0.0.1:2380", "new")
+    files = config_files.render_files(paths, make_wanted(authorities), Path("/srv/x"), first)
+    config = yaml.safe_load(files.config)
+    assert config["name"] == "etcd0"
+    assert config["initial-cluster-state"] == "new"
+    assert config["listen-client-urls"] == "https://0.0.0.0:2379"
+    assert config["client-transport-security"]["client-cert-auth"] is True
+    assert config["client-transport-security"]["trusted-ca-file"].endswith("client-ca.crt")
+    assert config["quota-backend-bytes"] == 2 << 30
+    assert config["strict-reconfig-check"] is True
+    assert "ReadWritePaths=/srv/x" in files.unit_file
+    assert "PRIVATE" not in files.config + files.environment + files.unit_file
+
+
+def test_after_the_first_start_the_configuration_can_found_nothing(paths, authorities):
+    files = config_files.render_files(paths, make_wanted(authorities), Path("/srv/x"), None)
+    config = yaml.safe_load(files.config)
+    assert config["initial-cluster-state"] == "existing"
+
+
+@pytest.mark.parametrize(
+    ("bind", "everywhere", "listeners"),
+    [
+        ("10.0.0.1", True, "https://0.0.0.0:1"),
+        ("10.0.0.1", False, "https://10.0.0.1:1,https://127.0.0.1:1"),
+        ("fd00::1", True, "https://[::]:1"),
+        ("fd00::1", False, "https://[fd00::1]:1,https://127.0.0.1:1"),
+    ],
+)
+def test_listeners(bind, everywhere, listeners):
+    assert config_files.list_listeners(bind, 1, everywhere=everywhere, loopback=True) == listeners
+
+
+def test_data_is_told_apart_by_its_cluster(paths):
+    memory = MemoryFile(paths.memory)
+    data = DataDirectory(paths, memory)
+    assert data.read_state("token", None) is DataState.NEW
+    directory = data.create("token", None)
+    assert data.read_state("token", None) is DataState.NEW
+    (directory / "wal").touch()
+    assert data.read_state("token", None) is DataState.OURS
+    assert data.read_state("other", None) is DataState.FOREIGN
+    assert data.read_state("", None) is DataState.FOREIGN
+    assert paths.data.resolve() == directory.resolve()
+    aside = data.set_aside()
+    assert (aside / "wal").exists(), "nothing is deleted"
+    assert data.read_state("token", None) is DataState.NEW
+
+
+def test_storage_attached_later_does_not_hide_the_data(paths, tmp_path):
+    data = DataDirectory(paths, MemoryFile(paths.memory))
+    (data.create("token", None) / "wal").touch()
+    late = tmp_path / "storage"
+    late.mkdir()
+    assert data.read_state("token", late) is DataState.OURS
+
+
+def test_storage_that_goes_is_seen(paths, tmp_path):
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    data = DataDirectory(paths, MemoryFile(paths.memory))
+    (data.create("token", storage) / "wal").touch()
+    assert data.read_state("token", storage) is DataState.OURS
+    assert data.read_state("token", None) is DataState.DETACHED
+
+
+def test_memory_survives_and_is_private(paths):
+    memory = MemoryFile(paths.memory)
+    memory.change(first_start=FirstStart("a=b", "new"), founded_token="t")
+    again = MemoryFile(paths.memory).load()
+    assert again.first_start == FirstStart("a=b", "new")
+    assert again.founded_token == "t"
+    assert mode_of(paths.memory) == 0o600
+
+
+def fits(*names: str) -> list[str]:
+    return install.choose_wheels(["raftkv-0.1.0-py3-none-any.whl", *names])
+
+
+def test_wheels_are_chosen_by_their_tags(monkeypatch):
+    monkeypatch.setattr(install.sys, "version_info", (3, 11, 2))
+    monkeypatch.setattr(install.platform, "machine", lambda: "x86_64")
+    right = "lmdb-3.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+    assert right in fits(right, "lmdb-3.0-cp312-cp312-manylinux2014_x86_64.whl")
+    assert fits("x-1-cp39-abi3-manylinux_2_28_x86_64.whl")
+    with pytest.raises(NeedsOperator, match="lmdb"):
+        fits("lmdb-3.0-cp311-cp311-manylinux2014_aarch64.whl")
+    with pytest.raises(NeedsOperator, match="raftkv"):
+        install.choose_wheels([])
+
+
+def test_an_engine_is_installed_without_network_and_switched_by_a_link(paths, tmp_path):
+    charm = tmp_path / "charm"
+    wheelhouse = charm / "engine"
+    wheelhouse.mkdir(parents=True)
+
+    def put_wheel(version: str) -> None:
+        for old in wheelhouse.glob("*.whl"):
+            old.unlink()
+        wheel = wheelhouse / f"raftkv-{version}-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("raftkv/__init__.py", "")
+            archive.writestr("raftkv/__main__.py", "def main():\n    print('hello')\n")
+            points = "[console_scripts]\nraftkvd = raftkv.__main__:main\n"
+            archive.writestr(f"raftkv-{version}.dist-info/entry_points.txt", points)
+
+    put_wheel("0.1.0")
+    machine = Paths(charm=charm, root=paths.root)
+    empty = tmp_path / "placeholder"
+    empty.touch()
+    assert install.install_engine(machine, empty) == "0.1.0"
+    first = machine.engine.resolve()
+    assert install.host.run_program([str(machine.commands / "raftkvd")]) == "hello\n"
+    assert install.install_engine(machine, None) == "0.1.0"
+    assert machine.engine.resolve() == first
+    put_wheel("0.2.0")
+    assert install.install_engine(machine, None) == "0.2.0"
+    assert machine.engine.resolve() != first
+    assert first.is_dir(), "the version before stays"
