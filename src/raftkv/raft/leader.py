@@ -158,12 +158,12 @@ class Leader:
         return True
 
     def _best_successor(self) -> MemberId:
-        """The active voter that holds most of the log; only one that holds all can win at once."""
-        best, best_match = NO_MEMBER, 0
+        """The voter that holds most of the log, one heard lately before one that was not."""
+        best, best_rank = NO_MEMBER, (False, 0)
         for voter in self._state.voters:
             progress = self.progress.get(voter)
-            if progress is not None and progress.is_active and progress.match > best_match:
-                best, best_match = voter, progress.match
+            if progress is not None and (progress.is_active, progress.match) > best_rank:
+                best, best_rank = voter, (progress.is_active, progress.match)
         return best
 
     def _send_heartbeats(self) -> None:

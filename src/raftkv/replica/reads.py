@@ -76,12 +76,20 @@ class Reads:
         return ready
 
     def expire(self, oldest_tick: int) -> list[object]:
-        """Return and forget the unconfirmed tokens that came before this tick."""
+        """Return and forget the tokens that came before this tick, confirmed or not: a member
+        that is cut off right after the answer never applies what it must wait for.
+        """
         expired = [token for tick, token in self._asked if tick < oldest_tick]
         expired += [token for tick, token in self._waiting if tick < oldest_tick]
         if expired:
             self._asked = [pair for pair in self._asked if pair[0] >= oldest_tick]
             self._waiting = [pair for pair in self._waiting if pair[0] >= oldest_tick]
+        for position, (index, pairs) in enumerate(self._confirmed):
+            if pairs[0][0] < oldest_tick:
+                expired += [token for tick, token in pairs if tick < oldest_tick]
+                still = [pair for pair in pairs if pair[0] >= oldest_tick]
+                self._confirmed[position] = (index, still)
+        self._confirmed = [(index, pairs) for index, pairs in self._confirmed if pairs]
         return expired
 
     def drain(self) -> list[object]:

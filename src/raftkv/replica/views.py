@@ -73,6 +73,11 @@ class ReplicaViews:
         return Index(self._core.state.log.start)
 
     @property
+    def log_start_term(self) -> Term:
+        """The term of the entry at ``log_start``."""
+        return Term(self._core.state.log.start_term)
+
+    @property
     def membership(self) -> Membership:
         """The applied membership."""
         return self._applier.membership.view

@@ -186,6 +186,7 @@ class Cluster:
             for member_id in sorted(member.replica.membership.members):
                 if member_id not in self.members:
                     self._start_new_member(member_id)
+            self.faults.on_membership_changed(member)
 
     # ---- transport -------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ class Faults:
         self.is_active = True
         self.count = 0
         self._ambushes = 0
+        self._has_change_ambush = False
         pairs: list[tuple[int, Callable[[], None]]] = [
             (5, self._crash_one),
             (3, self._crash_leader),
@@ -43,6 +44,7 @@ class Faults:
             (3, operations.transfer),
             (6, operations.change),
             (4, self._set_ambush),
+            (4, self._set_change_ambush),
         ]
         self._table = [action for weight, action in pairs for _ in range(weight)]
 
@@ -125,6 +127,26 @@ class Faults:
         none of the new term is.
         """
         self._ambushes = self._world.between(1, 4)
+
+    def _set_change_ambush(self) -> None:
+        """The next leader that applies a change is cut off, with whoever is new, from the rest.
+
+        The others hold the change and do not know that it is committed: two configurations are
+        in use at once, which is what single steps must survive.
+        """
+        self._has_change_ambush = True
+        for _ in range(2):
+            self._operations.change(to_leader=True)
+
+    def on_membership_changed(self, member: SimulatedMember) -> None:
+        """Spring the change ambush."""
+        if not (self._has_change_ambush and self.is_active and member.leads):
+            return
+        self._has_change_ambush = False
+        ids = sorted(self._members)
+        fresh = ids[-1 - self._world.below(3) :]
+        one_side = {member.member_id, *fresh}
+        self._cut({(a, b) for a in ids for b in ids if (a in one_side) != (b in one_side)})
 
     def on_new_leader(self, member_id: int) -> None:
         """Spring the ambush."""

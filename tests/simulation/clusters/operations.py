@@ -47,9 +47,12 @@ class Operations:
             self._world.tell(f"operator asks member {member.member_id}: transfer to {to}")
             member.submit(TransferLeadership(to, Order(f"transfer to {to}", to)))
 
-    def change(self) -> None:
+    def change(self, *, to_leader: bool = False) -> None:
         """Ask for one change, sometimes for two at once."""
         member = self._choose_member()
+        leading = [m for m in self._members.values() if m.leads]
+        if to_leader and leading:
+            member = leading[-1]
         if member is None:
             return
         for _ in range(2 if self._world.happens(0.3) else 1):
