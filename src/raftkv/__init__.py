@@ -1,0 +1,1 @@
+"""An etcd-compatible, Raft-replicated key/value daemon."""

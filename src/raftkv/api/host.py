@@ -11,7 +11,7 @@ from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
 from raftkv.replica.effects import Rejected, Rejection
 from raftkv.replica.machine import Machine
-from raftkv.replica.step import FollowerProgress
+from raftkv.replica.views import FollowerProgress
 from raftkv.values import ClusterId, Index, MemberId, Membership, MembershipChange, Term
 
 

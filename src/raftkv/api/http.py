@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -43,7 +44,7 @@ class HttpReply(Protocol):
     def pending_bytes(self) -> int:
         """Bytes not yet taken by the network."""
 
-    def on_close(self, callback: object) -> None:
+    def on_close(self, callback: Callable[[], None]) -> None:
         """Call this (no arguments) when the client goes away before the end."""
 
     @property

@@ -69,9 +69,9 @@ def parse(request: HttpRequest) -> Parameters:
     """
     body = request.body
     if request.method == "PUT" and body[:6] == b"value=" and not request.query:
-        text = body[6:]
-        if not any(mark in text for mark in b"&%+;") and _is_form(request):
-            return Parameters(_clean(request.path), text.decode("utf-8", "surrogateescape"))
+        raw = body[6:]
+        if not any(mark in raw for mark in b"&%+;") and _is_form(request):
+            return Parameters(_clean(request.path), raw.decode("utf-8", "surrogateescape"))
     fields = _fields(request)
     p = Parameters(_clean(request.path))
     p.previous_index = _number(fields, "prevIndex", e.INDEX_NOT_A_NUMBER)

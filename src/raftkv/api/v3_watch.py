@@ -96,7 +96,7 @@ class WatchStream:
         self._watchers[watch_id] = watcher
         self._send(m.WatchResponse(self._header(), watch_id, created=True))
         if watcher.next_revision <= revision:
-            self._catch_up_later(watcher)
+            self.catch_up_later(watcher)
         else:
             self._host.machine.hub.add(watcher)
 
@@ -137,7 +137,7 @@ class WatchStream:
         self._send_events(watcher, delivery.revision, delivery.events)
         if self._stream.pending_bytes() > PENDING_BYTES_MAX:
             self._host.machine.hub.remove(watcher)
-            self._catch_up_later(watcher)
+            self.catch_up_later(watcher)
 
     def _send_events(self, watcher: Watcher, revision: int, events: list[bytes]) -> None:
         host = self._host
@@ -151,7 +151,8 @@ class WatchStream:
         else:
             self._stream.send(b"".join((front, *events)))
 
-    def _catch_up_later(self, watcher: Watcher) -> None:
+    def catch_up_later(self, watcher: Watcher) -> None:
+        """Read history for a watch that is no longer up to date."""
         self._catching_up[watcher] = None
         if not self._scheduled:
             self._scheduled = True

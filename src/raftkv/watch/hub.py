@@ -67,6 +67,13 @@ class WatchHub:
             if not watchers:
                 del self._by_key[watcher.key]
 
+    def take_all(self) -> list[Watcher]:
+        """Give up all watchers: the state jumped, each has to catch up."""
+        watchers = [*self._ranges, *(w for found in self._by_key.values() for w in found)]
+        self._ranges.clear()
+        self._by_key.clear()
+        return watchers
+
     @property
     def watchers_count(self) -> int:
         """Watchers that are up to date."""

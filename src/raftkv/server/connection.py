@@ -1,0 +1,195 @@
+"""One client connection: bytes in, requests out, answers joined into one write per loop turn.
+
+The first bytes tell HTTP/2 from HTTP/1.1, so that one port serves gRPC, the JSON gateway and the
+v2 API, over TLS or not. Nothing here allocates a task or a future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from etcdwire import frames
+from etcdwire.errors import ApiError, Code
+from raftkv.api.host import Host
+from raftkv.api.http import HttpReply, HttpRequest
+
+WRITE_HIGH_BYTES: Final = 4 << 20
+"""Unsent bytes at which we stop reading from this client: it must take its answers first."""
+WRITE_ABORT_BYTES: Final = 256 << 20
+IDLE_START_S: Final = 10.0
+"""A connection that sends nothing at all for this long is closed (half-open floods)."""
+
+Plane = Callable[[Host, HttpRequest, HttpReply], None]
+
+
+class Codec(Protocol):
+    """One protocol on a connection."""
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes."""
+
+    def take_output(self) -> list[bytes]:
+        """Bytes to be written now."""
+
+    def close(self) -> None:
+        """The connection is gone."""
+
+    def drain(self) -> None:
+        """Finish what is under way, take nothing new."""
+
+    @property
+    def should_close(self) -> bool:
+        """Whether to close once everything is written."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+
+
+class Connections:
+    """All connections of one listener group; knows which have something to write."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make_codec: Callable[[Connection, bool], Codec],
+    ) -> None:
+        self.loop = loop
+        self.make_codec = make_codec
+        """(connection, whether it speaks HTTP/2) to its codec."""
+        self.open: set[Connection] = set()
+        self._touched: list[Connection] = []
+        self._is_scheduled = False
+
+    def touch(self, connection: Connection) -> None:
+        """Remember that this connection has output; it is flushed once, at the end of the turn."""
+        self._touched.append(connection)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write everything that gathered."""
+        self._is_scheduled = False
+        touched, self._touched = self._touched, []
+        for connection in touched:
+            connection.flush()
+
+    def drain(self) -> None:
+        """Ask every connection to finish."""
+        for connection in list(self.open):
+            connection.drain()
+
+
+class Connection(asyncio.Protocol):
+    """A client's TCP or TLS connection."""
+
+    def __init__(self, group: Connections) -> None:
+        self._group = group
+        self._transport: asyncio.Transport | None = None
+        self._codec: Codec | None = None
+        self._first = b""
+        self._is_touched = False
+        self._is_paused = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        transport = cast(asyncio.Transport, transport)  # uvloop has its own classes
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._group.open.add(self)
+        self._timer = self._group.loop.call_later(IDLE_START_S, self._close_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        """Tell the requests under way."""
+        self._group.open.discard(self)
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._codec is not None:
+            self._codec.close()
+            self._codec = None
+
+    def _close_if_silent(self) -> None:
+        if self._codec is None and self._transport is not None:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes to the protocol that the first of them chose."""
+        codec = self._codec
+        if codec is None:
+            codec = self._choose(data)
+            if codec is None:
+                return
+            data = self._first
+            self._first = b""
+        try:
+            codec.receive(data)
+        except frames.ConnectionProtocolError:
+            self.touch()
+            return
+        self.touch()
+
+    def _choose(self, data: bytes) -> Codec | None:
+        self._first += data
+        size = min(len(self._first), len(frames.PREFACE))
+        if self._first[:size] == frames.PREFACE[:size]:
+            if size < 3:
+                return None
+            self._codec = self._group.make_codec(self, True)
+        else:
+            self._codec = self._group.make_codec(self, False)
+        return self._codec
+
+    def touch(self) -> None:
+        """There may be output."""
+        if not self._is_touched:
+            self._is_touched = True
+            self._group.touch(self)
+
+    def flush(self) -> None:
+        """Write what gathered, in one call."""
+        self._is_touched = False
+        codec, transport = self._codec, self._transport
+        if codec is None or transport is None:
+            return
+        output = codec.take_output()
+        if output:
+            transport.write(b"".join(output))
+            if transport.get_write_buffer_size() > WRITE_ABORT_BYTES:
+                transport.abort()
+                return
+        if codec.should_close:
+            transport.close()
+
+    def pending_bytes(self) -> int:
+        """Bytes written but not taken by the kernel."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def pause_writing(self) -> None:
+        """The client does not read: take no more requests from it."""
+        if self._transport is not None and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        if self._transport is not None and self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def drain(self) -> None:
+        """Finish what is under way."""
+        if self._codec is not None:
+            self._codec.drain()
+            self.touch()
+        elif self._transport is not None:
+            self._transport.close()
+
+
+def internal_error(error: Exception) -> ApiError:
+    """What a client sees of our own bug; the log has the rest."""
+    return ApiError(Code.INTERNAL, f"raftkv: {type(error).__name__}")

@@ -1,0 +1,173 @@
+"""The two threads that wait for disks, so that the loop never does.
+
+``LogThread`` writes and syncs the log: whatever gathered while one sync ran is the next group.
+``FlushThread`` owns LMDB's write transaction. Both are fed by a deque and woken by an eventfd;
+both report through one eventfd that the loop watches. A failure in either ends the process: what
+reached the disk is unknown then, and only a restart can tell.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from raftkv.backend import schema
+from raftkv.backend.environment import Environment, RowWrite
+from raftkv.backend.schema import Table
+from raftkv.log.wal import Wal
+from raftkv.replica.effects import Persist
+from raftkv.values import Index
+
+_LOG: Final = logging.getLogger("raftkv.disk")
+FLUSH_SLICE_ROWS: Final = 256
+"""Rows put per slice; between slices the loop's thread gets its turn."""
+
+
+class _Worker(threading.Thread):
+    """A thread with an inbox."""
+
+    def __init__(self, name: str, notify_fd: int) -> None:
+        super().__init__(name=name, daemon=True)
+        self._wake_fd = os.eventfd(0)
+        self._notify_fd = notify_fd
+        self._is_stopping = False
+        self.failure: Exception | None = None
+
+    def wake(self) -> None:
+        """There is work."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def stop(self) -> None:
+        """Finish what is queued, then end."""
+        self._is_stopping = True
+        self.wake()
+        self.join()
+
+    def run(self) -> None:
+        """Work until stopped or until the disk fails."""
+        try:
+            while True:
+                os.eventfd_read(self._wake_fd)
+                self.work()
+                if self._is_stopping:
+                    self.work()
+                    return
+        except Exception as error:  # noqa: BLE001 - handed to the loop, which ends the process
+            self.failure = error
+            os.eventfd_write(self._notify_fd, 1)
+
+    def work(self) -> None:
+        """Do everything that is queued."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class _Trim:
+    index: Index
+    term: int
+
+
+class LogThread(_Worker):
+    """Group commit: write all that is queued, sync once, report the last sequence."""
+
+    def __init__(self, wal: Wal, notify_fd: int) -> None:
+        super().__init__("raftkv-log", notify_fd)
+        self._wal = wal
+        self._queue: deque[Persist | _Trim] = deque()
+        self.persisted = 0
+        """Sequence up to which everything is on disk."""
+        self.syncs_count = 0
+
+    def submit(self, writes: Sequence[Persist]) -> None:
+        """Write these, in order."""
+        self._queue.extend(writes)
+        self.wake()
+
+    def trim(self, index: Index, term: int) -> None:
+        """Drop the log up to an index."""
+        self._queue.append(_Trim(index, term))
+        self.wake()
+
+    def work(self) -> None:
+        """See ``_Worker.work``."""
+        queue = self._queue
+        while queue:
+            writes: list[Persist] = []
+            trim: _Trim | None = None
+            must_sync = False
+            while queue:
+                item = queue.popleft()
+                if isinstance(item, _Trim):
+                    trim = item
+                    break
+                writes.append(item)
+                must_sync = must_sync or item.must_sync
+            if writes:
+                self._wal.write(writes)
+                if must_sync:
+                    self._wal.sync()
+                    self.syncs_count += 1
+                self.persisted = writes[-1].sequence
+                os.eventfd_write(self._notify_fd, 1)
+            if trim is not None:
+                self._wal.trim_to(trim.index, trim.term)
+
+
+@dataclass(slots=True)
+class FlushBatch:
+    """Rows for the backend; with ``done`` it ends a transaction."""
+
+    rows: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """New revisions, ascending."""
+    others: list[RowWrite] = field(default_factory=list)
+    done: Callable[[], None] | None = None
+    """Called on the loop once the transaction is durable."""
+
+
+class FlushThread(_Worker):
+    """The one writer of the backend."""
+
+    def __init__(self, environment: Environment, notify_fd: int) -> None:
+        super().__init__("raftkv-flush", notify_fd)
+        self._environment = environment
+        self._queue: deque[FlushBatch] = deque()
+        self.finished: deque[Callable[[], None]] = deque()
+
+    def submit(self, batch: FlushBatch) -> None:
+        """Write these rows."""
+        self._queue.append(batch)
+        self.wake()
+
+    def work(self) -> None:
+        """See ``_Worker.work``."""
+        while self._queue:
+            batch = self._queue.popleft()
+            rows = batch.rows
+            for start in range(0, len(rows), FLUSH_SLICE_ROWS):
+                self._environment.append_rows(Table.ROWS, rows[start : start + FLUSH_SLICE_ROWS])
+            if batch.others:
+                self._environment.write_rows(batch.others)
+            if batch.done is not None:
+                self._environment.commit()
+                self.finished.append(batch.done)
+                os.eventfd_write(self._notify_fd, 1)
+
+
+def meta_rows(
+    applied: int, term: int, state: bytes, revision: int, compacted: int, v2_index: int
+) -> list[RowWrite]:
+    """The ``meta`` rows that belong to one applied index."""
+    number = schema.encode_number
+    return [
+        (Table.META, schema.META_APPLIED_INDEX, number(applied)),
+        (Table.META, schema.META_APPLIED_TERM, number(term)),
+        (Table.META, schema.META_REPLICA_STATE, state),
+        (Table.META, schema.META_REVISION, number(revision)),
+        (Table.META, schema.META_COMPACT_REVISION, number(compacted)),
+        (Table.META, schema.META_V2_INDEX, number(v2_index)),
+    ]

@@ -1,0 +1,559 @@
+"""The loop around the replica: inputs in, effects out, once per turn.
+
+Everything that arrives in one turn of the event loop (proposals, reads, peers' messages, finished
+syncs) becomes one call of ``Replica.step_many``; its effects are carried out at once, and every
+connection that was touched is written to once. No task and no future per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from etcdwire.hot import HeaderEncoder
+from raftkv.api.host import Limits, SnapshotSource, Token
+from raftkv.api.v3_watch import WatchStream
+from raftkv.backend.environment import Environment, RowWrite
+from raftkv.backend.schema import Table
+from raftkv.raft.messages import Message
+from raftkv.raft.settings import RaftSettings
+from raftkv.replica.commands import encode_expire
+from raftkv.replica.effects import Effects, Rejected, Rejection
+from raftkv.replica.inputs import (
+    Input,
+    PeerMessage,
+    Persisted,
+    Propose,
+    ProposeMembership,
+    Read,
+    Synced,
+    Tick,
+    TransferLeadership,
+    Unreachable,
+)
+from raftkv.replica.step import Replica
+from raftkv.replica.views import FollowerProgress
+from raftkv.server.config import Config
+from raftkv.server.data_dir import Opened, StoreView
+from raftkv.server.disk import FlushBatch, FlushThread, LogThread, meta_rows
+from raftkv.server.peers import Incoming, PeerLink
+from raftkv.server.snapshots import BackendSnapshot
+from raftkv.server.transfers import SnapshotTraffic
+from raftkv.values import (
+    NO_MEMBER,
+    Index,
+    Member,
+    MemberId,
+    Membership,
+    MembershipChange,
+    MembershipChangeKind,
+    Term,
+)
+from raftkv.watch.history_v2 import Waiter
+
+FLUSH_EVERY_S: Final = 0.01
+"""Rows reach the backend's transaction in slices this often."""
+COMMIT_EVERY_S: Final = 0.3
+"""The transaction ends this often; what is not in it is replayed from the log after a crash."""
+EXPIRE_EVERY_MS: Final = 500
+PUBLISH_RETRY_S: Final = 1.0
+_LOG: Final = logging.getLogger("raftkv")
+
+
+class Driver:
+    """One running member (``api.host.Host`` and ``server.peers.PeerHost``)."""
+
+    def __init__(
+        self,
+        config: Config,
+        opened: Opened,
+        loop: asyncio.AbstractEventLoop,
+        peer_context: ssl.SSLContext | None,
+        known_peers: Sequence[Member],
+        stop: Callable[[str, int], None],
+    ) -> None:
+        self.config = config
+        self.loop = loop
+        self.cluster_id = opened.cluster_id
+        self.member_id = opened.member_id
+        self.name = config.name
+        self.enable_v2 = config.enable_v2
+        self.strict_reconfig = config.strict_reconfig
+        self.limits = Limits(config.max_txn_ops, config.max_request_bytes, config.quota_bytes)
+        self.headers = HeaderEncoder(self.cluster_id, self.member_id)
+        self.machine = opened.machine
+        self.environment = opened.environment
+        self.view: StoreView = opened.view
+        self.peer_context = peer_context
+        self._stop = stop
+        """(reason, exit code): ends the process."""
+        self._known_peers = {member.member_id: member for member in known_peers}
+        self.replica = Replica(
+            RaftSettings(
+                election_ticks=max(config.election_ms // config.heartbeat_ms, 2),
+                retain_entries=min(config.snapshot_count, 5000),
+            ),
+            opened.boot,
+            self.machine,
+            random.SystemRandom().getrandbits(64),
+        )
+        self._commands: list[bytes] = []
+        self._tokens: list[object] = []
+        self._reads: list[object] = []
+        self._inputs: list[Input] = []
+        self._is_scheduled = False
+        self._parked: deque[tuple[float, bytes, Token]] = deque()
+        self._links: dict[MemberId, PeerLink] = {}
+        self._notify_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self._log = LogThread(opened.wal, self._notify_fd)
+        self._flusher = FlushThread(opened.environment, self._notify_fd)
+        self._last_persisted = 0
+        self._flushing: deque[tuple[list[int], Index]] = deque()
+        self._uncommitted_rows: list[int] = []
+        self._committed_index = opened.boot.applied
+        self._next_commit = 0.0
+        self._waiting_snapshots: list[Callable[[SnapshotSource], None]] = []
+        self.traffic = SnapshotTraffic(self)
+        self._was_ready = False
+        self.on_ready: Callable[[], None] = lambda: None
+        self._publish_at = 0.0
+        self._expire_pending = False
+        self._is_stopping = False
+
+    # --- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start threads, timers and peer links."""
+        self._log.start()
+        self._flusher.start()
+        self.loop.add_reader(self._notify_fd, self._on_disk)
+        self._update_links()
+        self._tick()
+        self._flush_timer()
+
+    def _tick(self) -> None:
+        if self._is_stopping:
+            return
+        self.loop.call_later(self.config.heartbeat_ms / 1000, self._tick)
+        self._inputs.append(Tick())
+        self._schedule()
+        self._expire_parked()
+        self._publish()
+        self._expire_v2()
+
+    def stop_writing(self) -> None:
+        """Flush everything and stop the threads; the loop must run no more turns after it."""
+        self._is_stopping = True
+        self.loop.remove_reader(self._notify_fd)
+        for link in self._links.values():
+            link.close()
+        self._log.stop()
+        self._flush(commit=True)
+        self._flusher.stop()
+        self.view.view.close()
+        self.environment.close()
+
+    def _on_disk(self) -> None:
+        os.eventfd_read(self._notify_fd)
+        for thread in (self._log, self._flusher):
+            if thread.failure is not None:
+                self._stop(f"disk failure, files are kept as they are: {thread.failure}", 1)
+                return
+        finished = self._flusher.finished
+        while finished:
+            finished.popleft()()
+        persisted = self._log.persisted
+        if persisted != self._last_persisted:
+            self._last_persisted = persisted
+            self._inputs.append(Persisted(persisted))
+            # Not scheduled: what waits for this sync should not wait for another turn.
+            self._turn()
+
+    # --- the turn ---------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Step the replica with everything that gathered, and carry out what it wants."""
+        self._is_scheduled = False
+        if self._is_stopping:
+            return
+        inputs, self._inputs = self._inputs, []
+        if self._commands:
+            inputs.append(Propose(self._commands, self._tokens))
+            self._commands, self._tokens = [], []
+        if self._reads:
+            inputs.append(Read(self._reads))
+            self._reads = []
+        if inputs:
+            self.carry_out(self.replica.step_many(inputs))
+
+    def feed(self, happened: Input) -> None:
+        """Take one input in the next turn."""
+        self._inputs.append(happened)
+        self._schedule()
+
+    def carry_out(self, effects: Effects) -> None:
+        """Do what the replica wants."""
+        if effects.persist:
+            self._log.submit(effects.persist)
+        if effects.send:
+            self._send(effects)
+        for tokens, results in effects.replies:
+            for token, result in zip(tokens, results, strict=True):
+                cast(Token, token).applied(result)
+        for token in effects.reads_ready:
+            cast(Token, token).ready()
+        for token in effects.membership_done:
+            cast(Token, token).ready()
+        for rejection in effects.rejected:
+            for token in rejection.tokens:
+                cast(Token, token).rejected(rejection)
+        self._deliver()
+        if effects.trim_log_to is not None:
+            self._log.trim(effects.trim_log_to, self.replica.log_start_term)
+        for wanted in effects.send_snapshot:
+            self.traffic.send(wanted)
+        if effects.install_snapshot is not None:
+            self.traffic.install(effects.install_snapshot)
+        if effects.membership_changed:
+            self._update_links()
+        if effects.leadership_changed:
+            self._note_leader()
+        if effects.removed:
+            self._stop("this member was removed from the cluster", 0)
+
+    def _send(self, effects: Effects) -> None:
+        links = self._links
+        used: dict[MemberId, PeerLink] = {}
+        for send in effects.send:
+            link = links.get(send.to)
+            if link is not None:
+                link.send(send.message)
+                used[send.to] = link
+        for link in used.values():
+            link.flush()
+
+    def _deliver(self) -> None:
+        """Pass what was applied to those who watch."""
+        hub = self.machine.hub
+        if hub.deliveries:
+            deliveries, hub.deliveries = hub.deliveries, []
+            for delivery in deliveries:
+                cast(WatchStream, delivery.watcher.stream).deliver(delivery)
+        history = self.machine.history_v2
+        if history.deliveries:
+            owed, history.deliveries = history.deliveries, []
+            for waiter, event in owed:
+                _deliver_v2(waiter, event)
+
+    def _note_leader(self) -> None:
+        leader = self.replica.leader_id
+        _LOG.info("raft term %d, leader %x", self.replica.term, leader)
+        if leader != NO_MEMBER:
+            parked, self._parked = self._parked, deque()
+            for _, command, token in parked:
+                self.propose(command, token)
+            if not self._was_ready:
+                self._was_ready = True
+                self.on_ready()
+
+    # --- requests (api.host.Host) -----------------------------------------------------------
+
+    def propose(self, command: bytes, token: Token) -> None:
+        """Replicate a command; while there is no leader it waits for up to two elections."""
+        if self.replica.leader_id == NO_MEMBER:
+            deadline = self.loop.time() + 2 * self.config.election_ms / 1000
+            self._parked.append((deadline, command, token))
+            return
+        self._commands.append(command)
+        self._tokens.append(token)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self._turn)
+
+    def _expire_parked(self) -> None:
+        now = self.loop.time()
+        expired: list[object] = []
+        while self._parked and self._parked[0][0] <= now:
+            expired.append(self._parked.popleft()[2])
+        if expired:
+            rejection = Rejected(expired, Rejection.NO_LEADER)
+            for token in expired:
+                cast(Token, token).rejected(rejection)
+
+    def read(self, token: Token) -> None:
+        """Answer after a read round."""
+        self._reads.append(token)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self.loop.call_soon(self._turn)
+
+    def change_membership(self, change: MembershipChange, token: Token) -> None:
+        """Propose a change."""
+        self.feed(ProposeMembership(change, token))
+
+    def transfer_leadership(self, to: MemberId, token: Token) -> None:
+        """Hand leadership over."""
+        self.feed(TransferLeadership(to, token))
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Run something later."""
+        self.loop.call_later(delay_s, callback)
+
+    @property
+    def term(self) -> Term:
+        """The current Raft term."""
+        return self.replica.term
+
+    @property
+    def leader_id(self) -> MemberId:
+        """The known leader."""
+        return self.replica.leader_id
+
+    @property
+    def membership(self) -> Membership:
+        """The applied membership."""
+        return self.replica.membership
+
+    @property
+    def commit_index(self) -> Index:
+        """The committed index."""
+        return self.replica.commit_index
+
+    @property
+    def applied_index(self) -> Index:
+        """The applied index."""
+        return self.replica.applied_index
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member has no vote."""
+        return self.replica.is_learner
+
+    @property
+    def now_ms(self) -> int:
+        """Wall clock."""
+        return time.time_ns() // 1_000_000
+
+    def progress(self) -> dict[MemberId, FollowerProgress]:
+        """Followers as the leader sees them."""
+        return self.replica.progress()
+
+    def size_bytes(self) -> int:
+        """Size of the backend's file."""
+        return self.environment.size_bytes()
+
+    def used_bytes(self) -> int:
+        """Bytes of it in use."""
+        return self.environment.used_bytes()
+
+    # --- chores -----------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        """Tell the cluster this member's name and client URLs, until it knows them."""
+        me = self.replica.membership.members.get(self.member_id)
+        now = self.loop.time()
+        if me is None or self.replica.leader_id == NO_MEMBER or now < self._publish_at:
+            return
+        wanted = tuple(self.config.advertise_client)
+        if me.name == self.name and me.client_urls == wanted:
+            return
+        self._publish_at = now + PUBLISH_RETRY_S
+        member = Member(self.member_id, self.name, me.peer_urls, wanted)
+        change = MembershipChange(MembershipChangeKind.PUBLISH, member)
+        self.feed(ProposeMembership(change, _Ignore()))
+
+    def _expire_v2(self) -> None:
+        """As leader, say what time it is whenever a v2 TTL has run out."""
+        if self.replica.leader_id != self.member_id or self._expire_pending:
+            return
+        due = self.machine.tree.next_expiry_ms
+        if due and due <= self.now_ms:
+            self._expire_pending = True
+            self.propose(encode_expire(self.now_ms), _Ignore(self._expire_done))
+
+    def _expire_done(self) -> None:
+        self._expire_pending = False
+
+    # --- flushing ---------------------------------------------------------------------------
+
+    def _flush_timer(self) -> None:
+        if self._is_stopping:
+            return
+        self.loop.call_later(FLUSH_EVERY_S, self._flush_timer)
+        now = self.loop.time()
+        commit = now >= self._next_commit or bool(self._waiting_snapshots)
+        if self.machine.has_unflushed or (
+            commit and self.replica.applied_index > self._committed_index
+        ):
+            self._flush(commit=commit)
+        elif self._waiting_snapshots and not self._flushing:
+            self._open_snapshots()
+
+    def _flush(self, *, commit: bool) -> None:
+        """Hand rows to the flush thread; with ``commit`` they become durable as one state."""
+        if self.traffic.is_installing:
+            return
+        unflushed = self.machine.take_unflushed()
+        rows = [(change.row_id.to_bytes(8, "big"), change.row) for change in unflushed.rows]
+        self._uncommitted_rows.extend(change.row_id for change in unflushed.rows)
+        others: list[RowWrite] = [
+            (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
+        ]
+        batch = FlushBatch(rows, others)
+        if commit:
+            self._next_commit = self.loop.time() + COMMIT_EVERY_S
+            applied = self.replica.applied_index
+            kv, tree = self.machine.kv, self.machine.tree
+            others += meta_rows(
+                applied,
+                self.replica.applied_term,
+                self.replica.encode_state(),
+                kv.revision,
+                kv.compact_revision,
+                tree.index,
+            )
+            self._committed_index = applied
+            self._flushing.append((self._uncommitted_rows, applied))
+            self._uncommitted_rows = []
+            batch.done = self._on_flushed
+        self._flusher.submit(batch)
+
+    def _on_flushed(self) -> None:
+        row_ids, index = self._flushing.popleft()
+        self.view.view.renew()
+        self.machine.kv.forget_flushed(row_ids)
+        self.feed(Synced(index))
+        if self._waiting_snapshots and not self._flushing:
+            self._open_snapshots()
+
+    def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
+        """Flush, then hand over a snapshot of all that was applied when asked."""
+        self._waiting_snapshots.append(deliver)
+
+    def _open_snapshots(self) -> None:
+        waiting, self._waiting_snapshots = self._waiting_snapshots, []
+        for deliver in waiting:
+            deliver(BackendSnapshot(self.environment))
+
+    @property
+    def is_flushing(self) -> bool:
+        """Whether a transaction is not durable yet."""
+        return bool(self._flushing)
+
+    def use_backend(self, environment: Environment, view: StoreView, applied: Index) -> None:
+        """Go on from an installed snapshot's backend."""
+        self.environment = environment
+        self.view = view
+        self._uncommitted_rows = []
+        self._committed_index = applied
+        self._flusher = FlushThread(environment, self._notify_fd)
+        self._flusher.start()
+
+    def pause_flushing(self) -> None:
+        """End the flush thread, so that the backend's files may be replaced."""
+        self._flusher.stop()
+        self._flushing.clear()
+
+    # --- peers (server.peers.PeerHost) ------------------------------------------------------
+
+    def _update_links(self) -> None:
+        members = dict(self.replica.membership.members) or dict(self._known_peers)
+        wanted = {i: m.peer_urls for i, m in members.items() if i != self.member_id}
+        for member_id in [i for i in self._links if i not in wanted]:
+            link = self._links.pop(member_id)
+            # A removed member learns of its removal from the last messages first.
+            self.loop.call_later(2 * self.config.election_ms / 1000, link.close)
+        for member_id, urls in wanted.items():
+            link_now = self._links.get(member_id)
+            if link_now is not None:
+                link_now.urls = urls
+            elif urls:
+                self._links[member_id] = PeerLink(
+                    self, member_id, urls, self.peer_context, self.loop
+                )
+
+    def peer_member(self, member_id: MemberId) -> Member | None:
+        """A member, as far as it is known."""
+        members = self.replica.membership.members
+        return members.get(member_id) or self._known_peers.get(member_id)
+
+    def is_removed(self, member_id: MemberId) -> bool:
+        """Whether this id may never come back."""
+        return member_id in self.replica.membership.removed
+
+    def is_known_name(self, names: frozenset[str]) -> bool:
+        """Whether one of these is a member's name."""
+        return any(m.name and m.name in names for m in self.replica.membership.members.values())
+
+    def receive_messages(self, sender: MemberId, messages: list[Message]) -> None:
+        """Messages of a peer."""
+        for message in messages:
+            self._inputs.append(PeerMessage(sender, message))
+        self._schedule()
+
+    def peer_lost(self, member_id: MemberId) -> None:
+        """The connection to a peer broke."""
+        self.feed(Unreachable(member_id))
+
+    def removed_by(self, member_id: MemberId) -> None:
+        """A peer answered that this member was removed."""
+        if self.replica.membership.members:
+            self._stop(f"peer {member_id:x} says that this member was removed", 0)
+
+    def open_incoming(self, sender: MemberId) -> Incoming:
+        """A peer sends a snapshot."""
+        return self.traffic.open_incoming(sender)
+
+    def step_down(self, done: Callable[[], None]) -> None:
+        """Before a planned stop: hand leadership to the most caught-up voter, then go on."""
+        progress = self.replica.progress()
+        voters = self.replica.membership.voters
+        ready = [(p.match, i) for i, p in progress.items() if i in voters and p.is_active]
+        if not ready:
+            done()
+            return
+        token = _Ignore(done)
+        self.transfer_leadership(max(ready)[1], token)
+        self.loop.call_later(self.config.election_ms / 1000, token.finish)
+
+
+class _Ignore:
+    """A token of the member's own proposals."""
+
+    def __init__(self, finished: Callable[[], None] | None = None) -> None:
+        self._finished = finished
+
+    def finish(self) -> None:
+        """Whatever became of it."""
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished()
+
+    def applied(self, result: object) -> None:  # noqa: ARG002 - see ``Token``
+        """Done."""
+        self.finish()
+
+    def ready(self) -> None:
+        """Done."""
+        self.finish()
+
+    def rejected(self, rejection: Rejected) -> None:  # noqa: ARG002 - see ``Token``
+        """Not done; tried again when still needed."""
+        self.finish()
+
+
+def _deliver_v2(waiter: Waiter, event: object) -> None:
+    deliver = waiter.call.deliver  # type: ignore[attr-defined]
+    deliver(event)

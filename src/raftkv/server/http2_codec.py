@@ -1,0 +1,365 @@
+"""HTTP/2 on a connection: gRPC methods, and plain HTTP for clients that negotiated h2."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote
+
+from etcdwire import frames, grpc
+from etcdwire.errors import ApiError, Code
+from etcdwire.hpack import encode_headers
+from etcdwire.http2 import Delivery, Head, ServerSession
+from etcdwire.protobuf import DecodeError
+from raftkv.api import v3_maintenance
+from raftkv.api.host import Host
+from raftkv.api.http import Headers, HttpRequest
+from raftkv.api.services import SNAPSHOT_PATH, UNARY_BY_PATH, WATCH_PATH, Unary
+from raftkv.api.v3_watch import WatchStream
+from raftkv.server.connection import Connection, Plane, internal_error
+
+GRPC_OVERHEAD_BYTES: Final = 512 << 10
+"""Etcd's allowance above the request limit before gRPC itself refuses a message."""
+_LOG: Final = logging.getLogger("raftkv.http2")
+_PLAIN: Final = object()
+_UNKNOWN: Final = object()
+_TRAILERS_OK: Final = grpc.TRAILERS_OK
+_RESPONSE_HEADERS: Final = grpc.RESPONSE_HEADERS
+
+
+class Http2Codec:
+    """Implements ``connection.Codec`` and ``http2.Handler``."""
+
+    def __init__(self, connection: Connection, host: Host, plane: Plane, *, grpc: bool) -> None:
+        self._connection = connection
+        self._host = host
+        self._plane = plane
+        self._serves_grpc = grpc
+        self.session = ServerSession(self)
+        self._streams: dict[int, _GrpcStream] = {}
+        self._closers: dict[int, Callable[[], None]] = {}
+        self._failed = False
+        self._whole_limit = host.limits.max_request_bytes + GRPC_OVERHEAD_BYTES
+
+    # --- Codec ------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes."""
+        try:
+            self.session.receive(data)
+        except frames.ConnectionProtocolError as error:
+            self._failed = True
+            self.session.goaway(error.error_code, error.reason)
+
+    def take_output(self) -> list[bytes]:
+        """Bytes to be written now."""
+        return self.session.take_output()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        for stream_id in list(self._streams):
+            self.on_reset(stream_id)
+        for closer in list(self._closers.values()):
+            closer()
+        self._closers.clear()
+
+    def drain(self) -> None:
+        """Say goodbye; unary calls under way are still answered."""
+        self.session.goaway(frames.NO_ERROR, "server is shutting down")
+        for stream in list(self._streams.values()):
+            stream.finish(ApiError(Code.UNAVAILABLE, "etcdserver: server stopped"))
+
+    @property
+    def should_close(self) -> bool:
+        """After a protocol error, or drained and idle."""
+        return self._failed or (self.session.draining and not self.session.streams)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self.session.streams
+
+    # --- Handler ----------------------------------------------------------------------------
+
+    def classify(self, head: Head) -> None:
+        """Find the route once per kind of header block."""
+        content_type = head.headers.get(b"content-type", b"")
+        if self._serves_grpc and content_type.startswith(b"application/grpc"):
+            path = head.path
+            method = UNARY_BY_PATH.get(path)
+            if method is not None:
+                head.route = method
+            elif path in (WATCH_PATH, SNAPSHOT_PATH):
+                head.route = path
+                head.delivery = Delivery.STREAMED
+            else:
+                head.route = _UNKNOWN
+        else:
+            head.route = _PLAIN
+
+    def body_limit(self, head: Head) -> int:  # noqa: ARG002 - one limit for all
+        """One limit for all requests."""
+        return self._whole_limit
+
+    def on_request(self, stream_id: int, head: Head, body: bytes) -> None:
+        """A whole request: unary gRPC or plain HTTP."""
+        route = head.route
+        if isinstance(route, Unary):
+            call = UnaryCall(self, stream_id)
+            size = len(body) - 5
+            if size < 0 or body[0] or int.from_bytes(body[1:5], "big") != size:
+                self._refuse_framing(call, body)
+                return
+            try:
+                route.handler(self._host, call, body[5:])
+            except ApiError as error:
+                call.fail(error)
+            except DecodeError as error:
+                call.fail(ApiError(Code.INTERNAL, f"grpc: error unmarshalling request: {error}"))
+            except Exception as error:  # noqa: BLE001 - our bug: this call fails, the member goes on
+                _LOG.exception("call %s failed", head.path)
+                call.fail(internal_error(error))
+        elif route is _PLAIN:
+            self._on_plain(stream_id, head, body)
+        else:
+            self._refuse_method(stream_id, head)
+
+    def _refuse_framing(self, call: UnaryCall, body: bytes) -> None:
+        try:
+            grpc.unframe_one(body)
+        except grpc.FramingError as error:
+            call.fail(ApiError(error.code, str(error)))
+
+    def _refuse_method(self, stream_id: int, head: Head) -> None:
+        service, _, method = head.path.decode("utf-8", "replace").lstrip("/").rpartition("/")
+        text = (
+            f"unknown method {method} for service {service}"
+            if any(p.startswith(f"/{service}/".encode()) for p in UNARY_BY_PATH)
+            else f"unknown service {service}"
+        )
+        UnaryCall(self, stream_id).fail(ApiError(Code.UNIMPLEMENTED, text))
+
+    def on_too_large(self, stream_id: int, head: Head, size_bytes: int) -> None:
+        """A body above the limit."""
+        if head.route is _PLAIN:
+            self.session.send_whole(stream_id, encode_headers(((b":status", b"413"),)), b"", b"")
+            return
+        text = f"grpc: received message larger than max ({size_bytes} vs. {self._whole_limit})"
+        UnaryCall(self, stream_id).fail(ApiError(Code.RESOURCE_EXHAUSTED, text))
+
+    def on_open(self, stream_id: int, head: Head) -> None:
+        """A Watch or Snapshot call begins."""
+        stream = _GrpcStream(self, stream_id, self._whole_limit)
+        self._streams[stream_id] = stream
+        if head.route == WATCH_PATH:
+            watch = WatchStream(self._host, stream)
+            stream.on_message = watch.receive
+            stream.on_close = watch.close
+        else:
+            stream.on_message = lambda _: v3_maintenance.snapshot(self._host, stream)
+
+    def on_data(self, stream_id: int, data: bytes) -> None:
+        """A piece of a streamed call."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.receive(data)
+
+    def on_end(self, stream_id: int) -> None:
+        """The client will send no more; a watch ends with that."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.on_close is not None:
+            stream.finish()
+
+    def on_reset(self, stream_id: int) -> None:
+        """The client gave up."""
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None:
+            stream.closed()
+        closer = self._closers.pop(stream_id, None)
+        if closer is not None:
+            closer()
+
+    def touch(self) -> None:
+        """There is output."""
+        self._connection.touch()
+
+    def forget(self, stream_id: int) -> None:
+        """A streamed call ended."""
+        self._streams.pop(stream_id, None)
+
+    def pending_bytes(self, stream_id: int) -> int:
+        """Bytes not yet taken, by flow control or by the kernel."""
+        return self.session.pending_bytes(stream_id) + self._connection.pending_bytes()
+
+    # --- plain HTTP over h2 -----------------------------------------------------------------
+
+    def _on_plain(self, stream_id: int, head: Head, body: bytes) -> None:
+        raw_path, _, query = head.path.decode("latin-1").partition("?")
+        request = HttpRequest(
+            head.method.decode("latin-1"),
+            unquote(raw_path, errors="surrogateescape"),
+            query,
+            head.headers,
+            body,
+        )
+        reply = _PlainReply(self, stream_id, is_head=head.method == b"HEAD")
+        try:
+            self._plane(self._host, request, reply)
+        except Exception as error:  # noqa: BLE001 - our bug: this request fails, the member goes on
+            _LOG.exception("%s %s failed", request.method, request.path)
+            reply.respond(500, (), str(internal_error(error)).encode())
+
+    def set_closer(self, stream_id: int, closer: Callable[[], None]) -> None:
+        """Call this when the client gives this stream up."""
+        self._closers[stream_id] = closer
+
+    def drop_closer(self, stream_id: int) -> None:
+        """The stream ended in order."""
+        self._closers.pop(stream_id, None)
+
+
+class UnaryCall:
+    """A unary gRPC call (``calls.Call``)."""
+
+    __slots__ = ("_codec", "_stream_id")
+
+    def __init__(self, codec: Http2Codec, stream_id: int) -> None:
+        self._codec = codec
+        self._stream_id = stream_id
+
+    def ok(self, body: bytes) -> None:
+        """Answer."""
+        codec = self._codec
+        codec.session.send_whole(
+            self._stream_id,
+            _RESPONSE_HEADERS,
+            b"\x00" + len(body).to_bytes(4, "big") + body,
+            _TRAILERS_OK,
+        )
+        codec.touch()
+
+    def fail(self, error: ApiError) -> None:
+        """Answer with a status only."""
+        codec = self._codec
+        codec.session.end(self._stream_id, grpc.trailers_only(error.code, error.message))
+        codec.touch()
+
+
+class _GrpcStream:
+    """A streamed gRPC call (``v3_maintenance.OutStream``)."""
+
+    def __init__(self, codec: Http2Codec, stream_id: int, limit_bytes: int) -> None:
+        self._codec = codec
+        self._stream_id = stream_id
+        self._reader = grpc.MessageReader(limit_bytes)
+        self._has_headers = False
+        self.is_open = True
+        self.on_message: Callable[[bytes], None] | None = None
+        self.on_close: Callable[[], None] | None = None
+
+    def receive(self, data: bytes) -> None:
+        """Take a piece of the request."""
+        try:
+            messages = self._reader.feed(data)
+        except grpc.FramingError as error:
+            self.finish(ApiError(error.code, str(error)))
+            return
+        for message in messages:
+            if self.on_message is not None and self.is_open:
+                self.on_message(message)
+
+    def send(self, body: bytes) -> None:
+        """Send one message."""
+        if not self.is_open:
+            return
+        session = self._codec.session
+        if not self._has_headers:
+            self._has_headers = True
+            session.send_head(self._stream_id, _RESPONSE_HEADERS)
+        session.send_data(self._stream_id, b"\x00" + len(body).to_bytes(4, "big") + body)
+        self._codec.touch()
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken by the client."""
+        return self._codec.pending_bytes(self._stream_id)
+
+    def finish(self, error: ApiError | None = None) -> None:
+        """End the call."""
+        if not self.is_open:
+            return
+        code = error.code if error is not None else Code.OK
+        text = error.message if error is not None else ""
+        block = grpc.trailers(code, text) if self._has_headers else grpc.trailers_only(code, text)
+        self._codec.session.end(self._stream_id, block)
+        self._codec.forget(self._stream_id)
+        self.closed()
+        self._codec.touch()
+
+    def closed(self) -> None:
+        """No more can be sent."""
+        self.is_open = False
+        if self.on_close is not None:
+            self.on_close()
+
+
+class _PlainReply:
+    """A plain HTTP answer over h2 (``api.http.HttpReply``)."""
+
+    def __init__(self, codec: Http2Codec, stream_id: int, *, is_head: bool) -> None:
+        self._codec = codec
+        self._stream_id = stream_id
+        self._is_head = is_head
+        self._is_done = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client still listens."""
+        return not self._is_done and self._stream_id in self._codec.session.streams
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer completely."""
+        block = _head_block(status, headers, len(body))
+        self._end()
+        session = self._codec.session
+        if self._is_head or not body:
+            session.end(self._stream_id, block)
+        else:
+            session.send_whole(self._stream_id, block, body, b"")
+        self._codec.touch()
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Begin an answer in pieces."""
+        self._codec.session.send_head(self._stream_id, _head_block(status, headers, None))
+        self._codec.touch()
+
+    def send(self, piece: bytes) -> None:
+        """Send a piece."""
+        self._codec.session.send_data(self._stream_id, piece)
+        self._codec.touch()
+
+    def finish(self) -> None:
+        """End an answer in pieces."""
+        self._end()
+        self._codec.session.end(self._stream_id)
+        self._codec.touch()
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken by the client."""
+        return self._codec.pending_bytes(self._stream_id)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Remember whom to tell."""
+        self._codec.set_closer(self._stream_id, callback)
+
+    def _end(self) -> None:
+        self._is_done = True
+        self._codec.drop_closer(self._stream_id)
+
+
+def _head_block(status: int, headers: Headers, length: int | None) -> bytes:
+    fields = [(b":status", b"%d" % status)]
+    fields += [(name.lower(), value) for name, value in headers]
+    if length is not None and status != 204:
+        fields.append((b"content-length", b"%d" % length))
+    return encode_headers(tuple(fields))

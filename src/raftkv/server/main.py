@@ -1,0 +1,302 @@
+"""Starting and stopping the daemon: everything is checked before anything is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import platform
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import uvloop
+
+from raftkv.api import plain
+from raftkv.api.http import HttpReply, HttpRequest, not_found
+from raftkv.api.v3_maintenance import API_VERSION
+from raftkv.backend.errors import StorageError as BackendError
+from raftkv.log.errors import StorageError as LogError
+from raftkv.server import data_dir, flags, tls
+from raftkv.server.config import Config, TlsFiles, Url, check, check_founding
+from raftkv.server.connection import Codec, Connection, Connections, Plane
+from raftkv.server.data_dir import Opened
+from raftkv.server.driver import Driver
+from raftkv.server.flags import ConfigError
+from raftkv.server.http1 import Http1Codec
+from raftkv.server.http2_codec import Http2Codec
+from raftkv.server.join import ask_members
+from raftkv.server.peers import PeerConnection
+from raftkv.values import Member
+
+VERSION: Final = "0.1.0"
+STOP_TIMEOUT_S: Final = 5.0
+BACKLOG: Final = 1024
+SWITCH_INTERVAL_S: Final = 0.001
+"""The disk threads need the interpreter for microseconds; the default would make them wait 5 ms."""
+_LOG: Final = logging.getLogger("raftkv")
+_LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40, "panic": 50, "fatal": 50}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run ``raftkvd``; the exit code."""
+    words = [word.lstrip("-") for word in arguments]
+    if "version" in words:
+        print(f"raftkvd Version: {VERSION} (etcd API level {API_VERSION})")
+        print(f"Python: {platform.python_version()}")
+        return 0
+    if "help" in words or "h" in words:
+        _print_help()
+        return 0
+    try:
+        raw = flags.read(arguments, os.environ)
+        config = check(raw)
+        logging.basicConfig(
+            level=_LEVELS[config.log_level],
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            stream=sys.stderr,
+        )
+        return _Daemon(config, raw.given).run()
+    except (ConfigError, BackendError, LogError) as error:
+        print(f"raftkvd: {error}", file=sys.stderr)
+        return 1
+
+
+def _print_help() -> None:
+    print("usage: raftkvd [flags]    (also as ETCD_* variables or keys of --config-file)\n")
+    for flag in flags.FLAGS:
+        default = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default
+        print(f"  --{flag.name} '{default}'\n        {flag.help}")
+
+
+class _Daemon:
+    """One run of the daemon."""
+
+    def __init__(self, config: Config, given: frozenset[str]) -> None:
+        self._config = config
+        self._given = given
+        self._exit_code = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._driver: Driver | None = None
+        self._groups: list[Connections] = []
+        self._servers: list[asyncio.Server] = []
+        self._stopped: asyncio.Event | None = None
+        self._is_stopping = False
+
+    def run(self) -> int:
+        """Check, open, serve, stop."""
+        config = self._config
+        is_restart = data_dir.has_member(config)
+        if not is_restart and config.is_new_cluster:
+            check_founding(config)
+        contexts = _Contexts(config)
+        listeners = _bind_all(config)
+        known: list[Member] = []
+        if not is_restart:
+            if config.is_new_cluster:
+                data_dir.found_cluster(config)
+            else:
+                data_dir.make_private(config)
+                cluster_id, member_id, known = ask_members(config, contexts.dial)
+                data_dir.create_files(config, cluster_id, member_id, ())
+        opened = data_dir.open_files(config)
+        data_dir.check_same_cluster(config, opened, self._given)
+        if opened.repaired_bytes:
+            _LOG.warning("log: cut off %d bytes of an unfinished write", opened.repaired_bytes)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        loop = uvloop.new_event_loop()
+        try:
+            loop.run_until_complete(self._serve(loop, opened, contexts, listeners, known))
+        finally:
+            loop.close()
+        return self._exit_code
+
+    async def _serve(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        opened: Opened,
+        contexts: _Contexts,
+        listeners: dict[str, list[tuple[Url, socket.socket]]],
+        known: Sequence[Member],
+    ) -> None:
+        self._loop = loop
+        self._stopped = asyncio.Event()
+        driver = Driver(self._config, opened, loop, contexts.dial, known, self._stop_now)
+        self._driver = driver
+        driver.on_ready = self._ready
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_gracefully)
+        client = self._group(loop, driver, plain.handle, grpc=True)
+        metrics = self._group(loop, driver, _metrics_plane, grpc=False)
+        peer_plain = self._group(loop, driver, plain.handle_peer_plane, grpc=False)
+        factories: dict[str, Callable[[], asyncio.Protocol]] = {
+            "client": lambda: Connection(client),
+            "metrics": lambda: Connection(metrics),
+            "peer": lambda: PeerConnection(driver, lambda: Connection(peer_plain)),
+        }
+        planes = {"client": contexts.client, "metrics": contexts.client, "peer": contexts.peer}
+        for plane, sockets in listeners.items():
+            for url, listener in sockets:
+                self._servers.append(
+                    await loop.create_server(
+                        factories[plane],
+                        sock=listener,
+                        ssl=planes[plane] if url.is_tls else None,
+                        backlog=BACKLOG,
+                    ),
+                )
+                _LOG.info("listening for %s on %s", plane, url)
+        _LOG.info(
+            "starting member %x %r in cluster %x", opened.member_id, driver.name, opened.cluster_id
+        )
+        driver.start()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        await self._stopped.wait()
+        driver.stop_writing()
+        _LOG.info("stopped")
+
+    def _group(
+        self, loop: asyncio.AbstractEventLoop, driver: Driver, plane: Plane, *, grpc: bool
+    ) -> Connections:
+        def make(connection: Connection, is_http2: bool) -> Codec:  # noqa: FBT001 - see group
+            if is_http2:
+                return Http2Codec(connection, driver, plane, grpc=grpc)
+            return Http1Codec(connection, driver, plane)
+
+        group = Connections(loop, make)
+        self._groups.append(group)
+        return group
+
+    def _ready(self) -> None:
+        _LOG.info("ready to serve client requests")
+        _notify_systemd("READY=1")
+
+    # --- stopping ---------------------------------------------------------------------------
+
+    def _stop_gracefully(self) -> None:
+        """SIGTERM: no new connections, leadership handed over, requests under way answered."""
+        if self._is_stopping or self._driver is None:
+            return
+        self._is_stopping = True
+        _LOG.info("stopping")
+        _notify_systemd("STOPPING=1")
+        for server in self._servers:
+            server.close()
+        if self._driver.leader_id == self._driver.member_id:
+            self._driver.step_down(self._drain)
+        else:
+            self._drain()
+
+    def _drain(self) -> None:
+        assert self._loop is not None
+        for group in self._groups:
+            group.drain()
+        self._drain_deadline = self._loop.time() + STOP_TIMEOUT_S
+        self._wait_drained()
+
+    def _wait_drained(self) -> None:
+        assert self._loop is not None
+        assert self._stopped is not None
+        if not any(g.open for g in self._groups) or self._loop.time() > self._drain_deadline:
+            self._stopped.set()
+        else:
+            self._loop.call_later(0.02, self._wait_drained)
+
+    def _stop_now(self, reason: str, exit_code: int) -> None:
+        """The member cannot or may not go on."""
+        if self._is_stopping or self._stopped is None or self._loop is None:
+            return
+        self._is_stopping = True
+        self._exit_code = exit_code
+        if exit_code:
+            _LOG.error("%s", reason)
+            logging.shutdown()
+            os._exit(exit_code)  # a disk thread may hang for ever: do not wait for it
+        _LOG.warning("stopping: %s", reason)
+        # Those who asked for the removal still get their answer.
+        self._loop.call_later(1.0, self._drain)
+
+
+class _Contexts:
+    """TLS contexts of all planes, made (and so checked) before anything is opened."""
+
+    def __init__(self, config: Config) -> None:
+        self.client = _server(config.client_tls, "client")
+        self.peer = _server(config.peer_tls, "peer")
+        has_peer_tls = config.peer_tls.cert_file or config.peer_tls.trusted_ca_file
+        self.dial: ssl.SSLContext | None = (
+            tls.peer_client_context(config.peer_tls) if has_peer_tls else None
+        )
+
+
+def _server(files: TlsFiles, plane: str) -> ssl.SSLContext | None:
+    if not files.cert_file:
+        return None
+    return tls.server_context(files, plane=plane, alpn=plane == "client")
+
+
+def _metrics_plane(host: object, request: HttpRequest, reply: HttpReply) -> None:
+    assert isinstance(host, Driver)
+    if not plain.handle_metrics_plane(host, request, reply):
+        not_found(reply)
+
+
+def _bind_all(config: Config) -> dict[str, list[tuple[Url, socket.socket]]]:
+    """Bind every address first: a busy port must not leave a half-made data directory."""
+    bound: dict[str, list[tuple[Url, socket.socket]]] = {"client": [], "peer": [], "metrics": []}
+    for plane, urls in (
+        ("peer", config.listen_peer),
+        ("client", config.listen_client),
+        ("metrics", config.listen_metrics),
+    ):
+        for url in urls:
+            bound[plane].extend((url, listener) for listener in _bind(url))
+    return bound
+
+
+def _bind(url: Url) -> list[socket.socket]:
+    out: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(
+            url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {url}: {error.strerror}") from None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            listener = socket.socket(family, kind, protocol)
+        except OSError:
+            continue  # no IPv6 on this machine
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            listener.close()
+            if family == socket.AF_INET6 and out:
+                continue
+            raise ConfigError(f"cannot listen on {url}: {error.strerror}") from None
+        listener.setblocking(False)
+        out.append(listener)
+    return out
+
+
+def _notify_systemd(text: str) -> None:
+    """Tell systemd how we are, when it asked (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.sendto(text.encode(), address)
+    except OSError as error:
+        _LOG.warning("cannot notify systemd: %s", error)

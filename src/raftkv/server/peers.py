@@ -1,0 +1,383 @@
+r"""The peer plane: one outgoing connection per member for messages, more for snapshots.
+
+A connection begins with a magic line and one JSON line that says who calls whom:
+
+    RKVPEER1\n
+    {"kind": "messages" | "snapshot", "cluster": hex, "from": hex, "to": hex}\n
+
+and the acceptor answers one JSON line, ``{"ok": true}`` or ``{"error": ...}``. Frames of
+``peer_codec`` follow, one way. Anything else on this port is plain HTTP (``/members``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+from urllib.parse import urlsplit
+
+from raftkv.raft.messages import Message
+from raftkv.replica.peer_codec import FrameReader, PeerProtocolError, encode_frame
+from raftkv.values import ClusterId, Member, MemberId
+
+MAGIC: Final = b"RKVPEER1\n"
+HELLO_BYTES_MAX: Final = 4096
+RECONNECT_FIRST_S: Final = 0.05
+RECONNECT_MAX_S: Final = 1.0
+CONNECT_TIMEOUT_S: Final = 3.0
+UNSENT_BYTES_MAX: Final = 64 << 20
+"""Beyond it messages to a peer that does not read are dropped: Raft sends them again."""
+_LOG: Final = logging.getLogger("raftkv.peers")
+
+
+class PeerHost(Protocol):
+    """What the peer plane needs of the driver."""
+
+    cluster_id: ClusterId
+    member_id: MemberId
+
+    def peer_member(self, member_id: MemberId) -> Member | None:
+        """A member of the cluster, as far as it is known."""
+
+    def is_removed(self, member_id: MemberId) -> bool:
+        """Whether this id may never come back."""
+
+    def is_known_name(self, names: frozenset[str]) -> bool:
+        """Whether one of these names is a member's name."""
+
+    def receive_messages(self, sender: MemberId, messages: list[Message]) -> None:
+        """Messages of a peer whose identity was checked."""
+
+    def peer_lost(self, member_id: MemberId) -> None:
+        """The connection to this peer broke."""
+
+    def removed_by(self, member_id: MemberId) -> None:
+        """A peer says that this member was removed."""
+
+    def open_incoming(self, sender: MemberId) -> Incoming:
+        """A peer wants to send a snapshot."""
+
+
+class Incoming(Protocol):
+    """A snapshot being received."""
+
+    def write(self, chunk: bytes) -> None:
+        """One piece."""
+
+    def finish(self, answer: Callable[[bool], None]) -> None:
+        """All pieces are here: verify, install, answer."""
+
+    def abandon(self) -> None:
+        """The connection broke."""
+
+
+def hello(kind: str, host: PeerHost, to: MemberId) -> bytes:
+    """The opening of a connection."""
+    line = {
+        "kind": kind,
+        "cluster": f"{host.cluster_id:x}",
+        "from": f"{host.member_id:x}",
+        "to": f"{to:x}",
+    }
+    return MAGIC + json.dumps(line).encode() + b"\n"
+
+
+class PeerLink(asyncio.Protocol):
+    """The outgoing connection to one member; reconnects by itself until closed."""
+
+    def __init__(
+        self,
+        host: PeerHost,
+        member_id: MemberId,
+        urls: tuple[str, ...],
+        context: ssl.SSLContext | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._host = host
+        self._member_id = member_id
+        self.urls = urls
+        self._context = context
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._is_accepted = False
+        self._answer = b""
+        self._gathered: list[bytes] = []
+        self._delay_s = RECONNECT_FIRST_S
+        self._attempt = 0
+        self._is_closed = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._said = ""
+        self.connect()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can be sent."""
+        return self._is_accepted
+
+    def connect(self) -> None:
+        """Begin to connect."""
+        self._timer = None
+        if not self._is_closed:
+            self._task = self._loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        url = urlsplit(self.urls[self._attempt % len(self.urls)])
+        self._attempt += 1
+        try:
+            await asyncio.wait_for(
+                self._loop.create_connection(
+                    lambda: self,
+                    url.hostname or "",
+                    url.port or 0,
+                    ssl=self._context if url.scheme == "https" else None,
+                ),
+                CONNECT_TIMEOUT_S,
+            )
+        except (OSError, ssl.SSLError, asyncio.TimeoutError) as error:
+            self._say(f"cannot reach peer {self._member_id:x} at {url.geturl()}: {error}")
+            self._retry()
+
+    def _say(self, text: str) -> None:
+        """Log a state once, not at every attempt."""
+        if text != self._said:
+            self._said = text
+            _LOG.warning(text)
+
+    def _retry(self) -> None:
+        if self._is_closed:
+            return
+        self._timer = self._loop.call_later(self._delay_s, self.connect)
+        self._delay_s = min(self._delay_s * 2, RECONNECT_MAX_S)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Introduce ourselves."""
+        transport = cast(asyncio.Transport, transport)  # uvloop has its own classes
+        if self._is_closed:
+            transport.abort()
+            return
+        self._transport = transport
+        self._is_accepted = False
+        self._answer = b""
+        transport.write(hello("messages", self._host, self._member_id))
+
+    def data_received(self, data: bytes) -> None:
+        """The answer to our introduction; nothing else comes this way."""
+        self._answer += data
+        if b"\n" not in self._answer or len(self._answer) > HELLO_BYTES_MAX:
+            return
+        answer = _read_json(self._answer)
+        if answer.get("ok"):
+            self._is_accepted = True
+            self._delay_s = RECONNECT_FIRST_S
+            self._said = ""
+            _LOG.info("established connection with peer %x", self._member_id)
+            return
+        reason = str(answer.get("error"))
+        self._say(f"peer {self._member_id:x} refused us: {reason}")
+        if reason == "removed":
+            self._host.removed_by(self._member_id)
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        """Tell the replica, and try again."""
+        was_accepted = self._is_accepted
+        self._transport = None
+        self._is_accepted = False
+        self._gathered.clear()
+        if was_accepted and not self._is_closed:
+            self._host.peer_lost(self._member_id)
+        self._retry()
+
+    def send(self, message: Message) -> None:
+        """Gather one message for this turn; dropped when the peer cannot take it."""
+        if self._is_accepted:
+            self._gathered.append(encode_frame(message))
+
+    def flush(self) -> None:
+        """Write what gathered."""
+        gathered = self._gathered
+        if not gathered:
+            return
+        transport = self._transport
+        if transport is not None and transport.get_write_buffer_size() < UNSENT_BYTES_MAX:
+            transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+        gathered.clear()
+
+    def close(self) -> None:
+        """No more."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+
+class PeerConnection(asyncio.Protocol):
+    """An accepted connection: messages, a snapshot, or plain HTTP for those who just ask."""
+
+    def __init__(self, host: PeerHost, make_plain: Callable[[], asyncio.Protocol]) -> None:
+        self._host = host
+        self._make_plain = make_plain
+        self._plain: asyncio.Protocol | None = None
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._sender = MemberId(0)
+        self._reader: FrameReader | None = None
+        self._incoming: Incoming | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        transport = cast(asyncio.Transport, transport)  # uvloop has its own classes
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was under way."""
+        if self._plain is not None:
+            self._plain.connection_lost(exc)
+        if self._incoming is not None:
+            self._incoming.abandon()
+            self._incoming = None
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        """Messages, most of the time."""
+        reader = self._reader
+        if reader is not None:
+            try:
+                messages = reader.feed(data)
+            except PeerProtocolError as error:
+                _LOG.warning("closing connection of peer %x: %s", self._sender, error)
+                self._close()
+                return
+            if messages:
+                self._host.receive_messages(self._sender, messages)
+        elif self._plain is not None:
+            self._plain.data_received(data)
+        elif self._incoming is not None:
+            self._buffer += data
+            self._read_snapshot()
+        else:
+            self._buffer += data
+            self._begin()
+
+    def pause_writing(self) -> None:
+        """Only the plain half writes much."""
+        if isinstance(self._plain, asyncio.Protocol):
+            self._plain.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See ``pause_writing``."""
+        if isinstance(self._plain, asyncio.Protocol):
+            self._plain.resume_writing()
+
+    def _begin(self) -> None:
+        size = min(len(self._buffer), len(MAGIC))
+        if self._buffer[:size] != MAGIC[:size]:
+            assert self._transport is not None
+            self._plain = self._make_plain()
+            self._plain.connection_made(self._transport)
+            self._plain.data_received(self._buffer)
+            self._buffer = b""
+            return
+        line, newline, rest = self._buffer[len(MAGIC) :].partition(b"\n")
+        if not newline:
+            if len(self._buffer) > HELLO_BYTES_MAX:
+                self._close()
+            return
+        introduction = _read_json(line)
+        problem = self._check(introduction)
+        answer: dict[str, Any] = {"error": problem} if problem else {"ok": True}
+        if self._transport is not None:
+            self._transport.write(json.dumps(answer).encode() + b"\n")
+        if problem:
+            _LOG.warning("refused a peer connection: %s", problem)
+            self._close()
+            return
+        self._buffer = b""
+        if introduction.get("kind") == "snapshot":
+            self._incoming = self._host.open_incoming(self._sender)
+        else:
+            self._reader = FrameReader()
+        if rest:
+            self.data_received(rest)
+
+    def _check(self, introduction: dict[str, Any]) -> str:
+        """Why this caller is refused; empty when it is welcome."""
+        host = self._host
+        try:
+            cluster, sender, to = (int(introduction[k], 16) for k in ("cluster", "from", "to"))
+        except (KeyError, TypeError, ValueError):
+            return "malformed introduction"
+        if cluster != host.cluster_id:
+            return f"cluster ID mismatch: this is {host.cluster_id:x}, you are of {cluster:x}"
+        self._sender = MemberId(sender)
+        if host.is_removed(self._sender):
+            return "removed"
+        if to != host.member_id:
+            return f"this is member {host.member_id:x}, not {to:x}"
+        return self._check_certificate()
+
+    def _check_certificate(self) -> str:
+        """Bind the certificate to the member that the caller says to be (ARCHITECTURE, trust)."""
+        certificate = (
+            self._transport.get_extra_info("peercert") if self._transport is not None else None
+        )
+        if not certificate:
+            return ""
+        names = certificate_names(certificate)
+        member = self._host.peer_member(self._sender)
+        if member is not None:
+            hosts = {urlsplit(url).hostname or "" for url in member.peer_urls}
+            if member.name in names or (not member.name and hosts & names):
+                return ""
+        if self._host.is_known_name(names):
+            return f"the certificate is of {', '.join(sorted(names))}, not of {self._sender:x}"
+        return ""
+
+    def _read_snapshot(self) -> None:
+        incoming = self._incoming
+        while incoming is not None and len(self._buffer) >= 4:
+            size = int.from_bytes(self._buffer[:4], "big")
+            if size == 0:
+                self._incoming = None
+                incoming.finish(self._answer_snapshot)
+                return
+            if size > 16 << 20:
+                self._close()
+                return
+            if len(self._buffer) < 4 + size:
+                return
+            incoming.write(self._buffer[4 : 4 + size])
+            self._buffer = self._buffer[4 + size :]
+
+    def _answer_snapshot(self, ok: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        if self._transport is not None:
+            self._transport.write(json.dumps({"installed": ok}).encode() + b"\n")
+            self._transport.close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def certificate_names(certificate: dict[str, Any]) -> frozenset[str]:
+    """Common name, DNS names and addresses of a certificate as ``ssl`` presents it."""
+    names = {value for kind, value in certificate.get("subjectAltName", ())}
+    for rdn in certificate.get("subject", ()):
+        names.update(value for key, value in rdn if key == "commonName")
+    return frozenset(names)
+
+
+def _read_json(line: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
