@@ -7,7 +7,6 @@ state: a queued hook is run, one that was running counts as failed and is retrie
 
 import random
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -47,8 +46,12 @@ CLIENT = Path(__file__).with_name("hook_client.py")
 class Host(Protocol):
     """What an agent asks of the model that it lives in."""
 
-    gateway: str
-    hook_times: Callable[[str, str, float, int], None]
+    @property
+    def gateway(self) -> str:
+        """Return the address that charms see as the controller's."""
+
+    def hook_times(self, unit: str, hook: str, seconds: float, code: int) -> None:
+        """Note how long a run took."""
 
     def bury(self, unit_name: str) -> None:
         """Take a dead unit and what only it used out of the model."""
@@ -149,7 +152,7 @@ class UnitAgent(threading.Thread):
                 self._perform(operation)
             except JujuError as error:
                 self.note("ERROR", "juju.worker.uniter", str(error))
-                self.book.wait_for(lambda: self._is_over(), RETRY_FIRST_SECONDS)
+                self.book.wait_for(self._is_over, RETRY_FIRST_SECONDS)
         if self._server is not None:
             self._server.close()
 

@@ -12,6 +12,10 @@ import sys
 
 from localjuju.paths import data_directory
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs milliseconds
+    from typing import Any
+
 SOCKET = "daemon.sock"
 START_SECONDS = 20.0
 
@@ -46,7 +50,7 @@ def run(words: list[str]) -> int:
             return 1
 
 
-def _show(stream) -> int:  # type: ignore[no-untyped-def]  # a socket's file, typed as io only with an import
+def _show(stream: "Any") -> int:
     for line in stream:
         answer = json.loads(line)
         if "out" in answer:

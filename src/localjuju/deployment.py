@@ -242,10 +242,12 @@ def bury_unit(records: Records, unit: Unit, now: float) -> list[Storage]:
         if member is not None:
             member.in_scope = False
             member.departing = unit.name
-    gone = []
-    for item in [item for item in records.storage.values() if item.unit == unit.name]:
-        if storage.end_attachment(records, item, keep=not unit.destroy_storage, now=now):
-            gone.append(item)
+    attached = [item for item in records.storage.values() if item.unit == unit.name]
+    gone = [
+        item
+        for item in attached
+        if storage.end_attachment(records, item, keep=not unit.destroy_storage, now=now)
+    ]
     for secret in [s for s in records.secrets.values() if s.owner == unit.name]:
         del records.secrets[secret.id]
     for secret in records.secrets.values():

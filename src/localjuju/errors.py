@@ -13,9 +13,9 @@ class UsageError(JujuError):
     exit_status = 2
 
 
-class Refused(JujuError):
+class Refused(JujuError):  # noqa: N818  # reads as what happened
     """This machine lacks a right or a package that real machines need."""
 
 
-class MachineGone(JujuError):
+class MachineGone(JujuError):  # noqa: N818  # reads as what happened
     """The machine stopped while something was running on it."""

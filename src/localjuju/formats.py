@@ -14,7 +14,7 @@ import yaml
 
 _WORDS = frozenset(
     word
-    for base in ("y", "yes", "true", "on", "n", "no", "false", "off", "null")
+    for base in ("yes", "true", "on", "no", "false", "off", "null")
     for word in (base, base.capitalize(), base.upper())
 ) | {"", "~", "<<", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf",
      "-.INF", ".nan", ".NaN", ".NAN"}  # fmt: skip

@@ -17,7 +17,7 @@ from localjuju import charm_package, leadership
 from localjuju.book import Book
 from localjuju.entities import Application, Records, Relation, Task, Unit
 from localjuju.errors import JujuError
-from localjuju.resolver.state import ALIVE, DYING, Hook
+from localjuju.resolver.state import Hook
 from localjuju.secrets import SecretChange
 
 MemberCache = dict[tuple[int, str], dict[str, str]]
@@ -239,7 +239,3 @@ class HookContext:
     def address(self) -> str:
         """Return the address of this unit's machine."""
         return self.records.machines[self.unit.machine].address
-
-    def is_dying(self) -> bool:
-        """Say whether this unit is on its way out."""
-        return self.unit.life in {DYING} or self.unit.life != ALIVE

@@ -1,4 +1,4 @@
-"""Persistence: an append-only file of checksummed lines, each the changes of one transaction.
+r"""Persistence: an append-only file of checksummed lines, each the changes of one transaction.
 
     crc32 (8 hex) SPACE {"put": {"units/etcd\/0": {...}}, "del": ["tasks/3"]} LF
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from localjuju import leadership
 from localjuju.book import Book
 from localjuju.debug_log import ModelLog
-from localjuju.entities import Machine, Status
+from localjuju.entities import Machine, Status, Storage
 from localjuju.errors import JujuError
 from localjuju.machines import attach
 from localjuju.machines.nspawn import Container
@@ -87,7 +87,7 @@ class MachineKeeper(threading.Thread):
         with self._book.read() as records:
             machine = self.machine
             hosts = {m.hostname: m.address for m in records.machines.values()}
-            attached = self._attached_units()
+            attached = self._attached()
             address, mac, uuid = machine.address, machine.mac, records.model.uuid
         self._network.up()
         binds = [self._volumes.bind(item) for item in attached if item.pool != "rootfs"]
@@ -103,7 +103,7 @@ class MachineKeeper(threading.Thread):
         )
         self._note_up(booted=True)
 
-    def _attached_units(self):  # type: ignore[no-untyped-def]
+    def _attached(self) -> list[Storage]:
         records = self._book.records
         units = {unit.name for unit in records.units.values() if unit.machine == self.number}
         return [

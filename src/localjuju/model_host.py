@@ -130,7 +130,7 @@ class ModelHost:
             unit = records.units.get(name)
             if unit is None:
                 return
-            seed = f"{records.model.config.get('localjuju-seed', records.model.uuid)} {name}"
+            seed = records.model.config.get("localjuju-seed", time.time_ns())
             keeper = self.keepers[unit.machine]
         agent = UnitAgent(
             name,
@@ -139,7 +139,7 @@ class ModelHost:
             log=self.log,
             volumes=self.volumes,
             host=self,
-            chooser=random.Random(f"{seed} {time.time_ns()}"),
+            chooser=random.Random(f"{seed} {name}"),  # noqa: S311  # order of hooks, not secrets
         )
         self.agents[name] = agent
         agent.start()
@@ -194,10 +194,10 @@ class ModelHost:
         self.book.close()
         threads = []
         for number, hostname in machines.items():
-            keeper = self.keepers.get(number)
+            found = self.keepers.get(number)
             container = (
-                keeper.container
-                if keeper is not None
+                found.container
+                if found is not None
                 else Container(self._machines / hostname, self._tag, hostname)
             )
             threads.append(threading.Thread(target=_destroy, args=(container,)))

@@ -291,36 +291,13 @@ class TaskWork:
             outcome = execute(agent, context, command, sink)
             seconds = time.monotonic() - began
             agent.host.hook_times(agent.unit_name, f"action {name}", seconds, outcome.code)
-            message = _message(outcome)
-        self._finish(task, context, outcome, message)
+            message = outcome_message(outcome)
+        finish_task(context, task, outcome, message)
 
     def _sink(self, name: str) -> Callable[[str, str], None]:
         logger = f"unit.{self.agent.unit_name}.{name}"
         levels = {"stdout": "DEBUG", "stderr": "WARNING"}
         return lambda stream, line: self.agent.note(levels[stream], logger, line)
-
-    def _finish(self, task: Task, context: HookContext, outcome: Outcome, message: str) -> None:
-        code, stderr = outcome.code, outcome.stderr
-        failed = bool(message) or context.failure is not None
-        message = message or context.failure or ""
-        with self.agent.book.change():
-            if not outcome.code:
-                try:
-                    flush(context)
-                except JujuError as error:
-                    failed, code, message = True, 1, str(error)
-                    stderr = stderr + str(error).encode()
-            results = dict(context.results)
-            results["return-code"] = code
-            _add_output(results, "stdout", outcome.stdout)
-            _add_output(results, "stderr", stderr)
-            task.results = results
-            task.message = message
-            if task.status == "running":
-                task.status = "failed" if failed else "completed"
-            elif task.status == "aborting":
-                task.status = "aborted"
-            task.completed = self.agent.book.now()
 
     def run_script(self, script: str, relation: int | None, remote_unit: str) -> Answer:
         """Run commands of juju-exec, which came in on the machine."""
@@ -345,11 +322,37 @@ class TaskWork:
         return Answer(outcome.code, outcome.stdout, outcome.stderr)
 
 
+def finish_task(context: HookContext, task: Task, outcome: Outcome, message: str) -> None:
+    """Flush what an action asked for and record how it ended."""
+    code, stderr = outcome.code, outcome.stderr
+    failed = bool(message) or context.failure is not None
+    message = message or context.failure or ""
+    with context.book.change():
+        if not outcome.code:
+            try:
+                flush(context)
+            except JujuError as error:
+                failed, code, message = True, 1, str(error)
+                stderr += str(error).encode()
+        results = dict(context.results)
+        results["return-code"] = code
+        _add_output(results, "stdout", outcome.stdout)
+        _add_output(results, "stderr", stderr)
+        task.results = results
+        task.message = message
+        if task.status == "running":
+            task.status = "failed" if failed else "completed"
+        elif task.status == "aborting":
+            task.status = "aborted"
+        task.completed = context.book.now()
+
+
 def _quiet(stream: str, line: str) -> None:
     del stream, line
 
 
-def _message(outcome: Outcome) -> str:
+def outcome_message(outcome: Outcome) -> str:
+    """Return what is said of a process that did not end well."""
     if outcome.lost:
         return "action terminated"
     return f"exit status {outcome.code}" if outcome.code else ""

@@ -41,8 +41,9 @@ class SecretChange:
     revokes: list[str] = field(default_factory=list)
 
 
-def new_id(chooser: random.Random) -> str:
+def new_id() -> str:
     """Return a fresh secret identifier."""
+    chooser = random.SystemRandom()
     return "c" + "".join(chooser.choice(ID_ALPHABET) for _ in range(19))
 
 
@@ -94,7 +95,7 @@ def parse_expiry(text: str, now: float) -> float:
     """Return the time that a date or a duration (``24h30m``) names."""
     for form in ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S"):
         try:
-            moment = datetime.strptime(text, form)
+            moment = datetime.strptime(text, form)  # noqa: DTZ007  # UTC is meant below
         except ValueError:
             continue
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

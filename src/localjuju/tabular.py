@@ -71,7 +71,7 @@ def _applications(records: Records, apps: list[Application]) -> str:
     rows = [["App", "Version", "Status", "Scale", "Charm", "Channel", "Rev", "Exposed", "Message"]]
     for app in apps:
         charm = records.charms[app.charm]
-        status = _application_status(records, app)
+        status = status_rules.application_status(records, app)
         units = records.units_of(app.name)
         running = sum(1 for unit in units if unit.agent.current in {"idle", "executing", "error"})
         scale = str(len(units)) if running == len(units) else f"{running}/{len(units)}"
@@ -80,10 +80,6 @@ def _applications(records: Records, apps: list[Application]) -> str:
             str(charm.revision), "yes" if app.exposed else "no", _cut(status.message, MESSAGE_WIDTH),
         ])  # fmt: skip
     return table(rows, right={3, 6})
-
-
-def _application_status(records: Records, app: Application):  # type: ignore[no-untyped-def]
-    return status_rules.application_status(records, app)
 
 
 def _units(records: Records, units: list[Unit], now: float) -> str:

@@ -98,7 +98,7 @@ def settings_from(session: Session, values: list[str], app: str) -> dict[str, An
             found[key] = session.path(text[1:]).read_text() if text.startswith("@") else text
             continue
         loaded = yaml.safe_load(session.path(value).read_text()) or {}
-        found.update(loaded.get(app, loaded))
+        found.update(loaded.get(app) or loaded)
     return found
 
 
@@ -249,7 +249,8 @@ def integrate(session: Session) -> int:
         missing="a relation must involve two applications",
     )
     with session.book().change() as records:
-        deployment.relate(records, *args.positional, session.book().now())
+        first, second = args.positional
+        deployment.relate(records, first, second, session.book().now())
     return 0
 
 

@@ -38,7 +38,7 @@ def _strip_model(session: Session, flags_with_value: set[str]) -> list[str]:
             session.model_name = value if equals else words.pop(0)
         elif name in {"no-host-key-checks", "proxy", "pty", "quiet", "v", "debug"}:
             words.pop(0)
-        elif name in {"container"}:
+        elif name == "container":
             words.pop(0)
             if not equals:
                 words.pop(0)
@@ -143,9 +143,7 @@ def _copy(
     """Copy with tar on both ends; the client runs the two programs."""
     path = come[2] if come else str(session.path(source))
     inside = (
-        ""
-        if recursive
-        else f'[ -d "$1" ] && {{ echo "scp: $1: not a regular file" >&2; exit 1; }}; '
+        "" if recursive else '[ -d "$1" ] && { echo "scp: $1: not a regular file" >&2; exit 1; }; '
     )
     pack = (
         'case "$1" in "") set -- .;; esac; ' + inside

@@ -238,6 +238,7 @@ def accepted(session: Session) -> int:
 
 def refused(session: Session) -> int:
     """Not available in a local model."""
+    session.words.clear()
     raise JujuError("not supported by the local model: there is one machine and no cloud")
 
 

@@ -1,6 +1,5 @@
 """secrets, show-secret and the secrets of the model's user."""
 
-import random
 from typing import Any
 
 import yaml
@@ -63,7 +62,7 @@ def describe(secret: Secret, *, reveal: bool, revisions: bool, number: int = 0) 
         revision = secret.revisions.get(str(chosen))
         if revision is None:
             raise JujuError(f"secret revision {chosen} not found")
-        shown["content"] = {"Data": dict(revision.content)}
+        shown["content"] = {"Data": rules.decode_content(revision.content)}
     return shown
 
 
@@ -114,7 +113,7 @@ def show_secret(session: Session) -> int:
             number=int(args.text("revision") or 0),
         )
     if args.text("format") == "yaml" and "content" in shown:
-        shown["content"] = rules.decode_content(shown["content"]["Data"])
+        shown["content"] = shown["content"]["Data"]
     emit(session, args, {secret.id: shown})
     return 0
 
@@ -140,9 +139,7 @@ def add_secret(session: Session) -> int:
     if not content:
         raise UsageError("missing secret value or filename")
     with book.change() as records:
-        secret = Secret(
-            rules.new_id(random.SystemRandom()), "model", records.model.uuid, created=book.now()
-        )
+        secret = Secret(rules.new_id(), "model", records.model.uuid, created=book.now())
         change = SecretChange(
             secret.id, secret, content, label=name, description=args.text("info") or None
         )

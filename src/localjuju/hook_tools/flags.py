@@ -86,9 +86,9 @@ def parse(words: Sequence[str], flags: Sequence[Flag]) -> Arguments:
                 name = name[0]
         if name in {"h", "help"} and name not in known:
             raise Help
-        flag = known.get(name)
-        if flag is None:
+        if name not in known:
             raise UsageError(f"option provided but not defined: {_dashed(name)}")
+        flag = known[name]
         if flag.takes_value and not given:
             if not rest:
                 raise UsageError(f"option needs an argument: {_dashed(name)}")

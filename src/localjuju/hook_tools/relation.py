@@ -26,8 +26,7 @@ def relation_ids(call: Call) -> str:
     ids = [
         f"{endpoint}:{relation.number}"
         for relation in context.relations()
-        if context.endpoint(relation) == endpoint
-        and relation.life == "alive"
+        if (context.endpoint(relation) == endpoint and relation.life == "alive")
         or (context.endpoint(relation) == endpoint and relation.number == context.relation)
     ]
     return call.render(sorted(ids))

@@ -173,7 +173,7 @@ def storage_add(call: Call) -> str:
         if name in wanted:
             raise UsageError(f"storage {go_quote(name)} specified more than once")
         if equals and not directive:
-            raise UsageError(f"storage constraints require at least one field to be specified")
+            raise UsageError("storage constraints require at least one field to be specified")
         if equals and not directive.lstrip("-").isdigit():
             raise UsageError(f"only count can be specified for {go_quote(name)}")
         count = int(directive) if equals else 1
@@ -207,7 +207,7 @@ def state_set(call: Call) -> str:
     """Write server-side charm state when the hook succeeds."""
     values = {k.strip(): v.strip() for k, v in key_values(call.words).items()}
     if call.text("file"):
-        from localjuju.hook_tools.relation import _settings_file  # noqa: PLC0415, PLC2701
+        from localjuju.hook_tools.relation import _settings_file  # noqa: PLC0415
 
         values = {**_settings_file(call.read(call.text("file"))), **values}
     for key, value in values.items():

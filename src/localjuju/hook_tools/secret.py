@@ -69,7 +69,7 @@ def secret_add(call: Call) -> str:
     context = call.context
     owner_kind = call.text("owner")
     owner = context.unit_name if owner_kind == "unit" else context.app.name
-    secret = Secret(rules.new_id(context.chooser), owner_kind, owner, created=context.book.now())
+    secret = Secret(rules.new_id(), owner_kind, owner, created=context.book.now())
     if not rules.is_manager(secret, context.unit, leads=context.is_leader()):
         raise JujuError("this unit is not the leader")
     label = change.label or ""
@@ -156,9 +156,9 @@ def _read(
     pending = context.pending.secrets.get(identifier)
     if pending is not None and pending.delete:
         raise JujuError(f"secret {go_quote(identifier)} not found")
-    if pending is not None and pending.content is not None:
-        if pending.create is not None or peek or refresh:
-            return pending.content
+    newest = peek or refresh
+    if pending is not None and pending.content is not None and (pending.create or newest):
+        return pending.content
     secret = context.records.secrets.get(identifier)
     if secret is None:
         raise JujuError(f"secret {go_quote(identifier)} not found")
@@ -276,10 +276,8 @@ def secret_info_get(call: Call) -> str:
 
 def _owned(context: HookContext) -> list[Secret]:
     """Return the secrets whose metadata this unit may see, with pending changes shown."""
-    found = []
-    for secret in context.records.secrets.values():
-        if secret.owner in {context.unit_name, context.app.name}:
-            found.append(secret)
+    owners = {context.unit_name, context.app.name}
+    found = [secret for secret in context.records.secrets.values() if secret.owner in owners]
     for change in context.pending.secrets.values():
         if change.create is not None:
             shown = change.create

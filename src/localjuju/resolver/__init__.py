@@ -1,4 +1,4 @@
-"""Pure scheduling of a unit: remote state × local state → next operation.
+"""Pure scheduling of a unit: remote and local state in, next operation out.
 
 Invariant: nothing in this package imports time, random, os, socket, subprocess or threading.
 """
