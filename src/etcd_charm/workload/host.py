@@ -2,8 +2,9 @@
 
 charmhelpers decides by platform at import and refuses Debian; it first asks
 `platform.linux_distribution`, which Python lost in 3.8, and takes the answer `debian` for Ubuntu.
-It also imports `distutils.version`, lost in 3.12. Both are provided here before its first import,
-so that nothing else has to pretend. Its calls are untyped; the functions below are the typed face.
+It also imports `distutils.version`, lost in 3.12, and reads `/etc/lsb-release`, which Debian does
+not have. All three are provided here, so that nothing else has to pretend. Its calls are untyped;
+the functions below are the typed face.
 """
 
 import importlib
@@ -60,7 +61,16 @@ def _load_charmhelpers(name: str) -> Any:
     _provide_missing_modules()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return importlib.import_module(f"charmhelpers.{name}")
+        module: Any = importlib.import_module(f"charmhelpers.{name}")
+    if hasattr(module, "lsb_release") and not Path("/etc/lsb-release").exists():
+        module.lsb_release = _read_release
+    return module
+
+
+def _read_release() -> Mapping[str, str]:
+    release = platform.freedesktop_os_release()
+    names = {"ID": "ID", "RELEASE": "VERSION_ID", "CODENAME": "VERSION_CODENAME"}
+    return {f"DISTRIB_{name}": release.get(key, "") for name, key in names.items()}
 
 
 def ensure_system_user(name: str, home: Path) -> None:
