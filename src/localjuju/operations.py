@@ -173,7 +173,7 @@ class HookWork:
             agent.note("INFO", "juju.worker.uniter.operation", text)
         self._after()
         if context.reboot == "after":
-            self._reboot()
+            reboot(self.agent)
 
     def _commit(self, records: Records) -> None:
         agent, hook = self.agent, self.hook
@@ -224,15 +224,16 @@ class HookWork:
         with self.agent.book.change():
             unit = self.agent.unit
             unit.local = replace(unit.local, step=QUEUED, failed=False)
-        self._reboot()
+        reboot(self.agent)
 
-    def _reboot(self) -> None:
-        agent = self.agent
-        with agent.book.change() as records:
-            now = agent.book.now()
-            set_agent(agent.unit, "rebooting", "", now)
-            records.machines[agent.unit.machine].agent = Status("rebooting", "", now)
-        agent.keeper.reboot()
+
+def reboot(agent: "UnitAgent") -> None:
+    """Boot the machine again; its units wait until it is back."""
+    with agent.book.change() as records:
+        now = agent.book.now()
+        set_agent(agent.unit, "rebooting", "", now)
+        records.machines[agent.unit.machine].agent = Status("rebooting", "", now)
+    agent.keeper.reboot()
 
 
 def prune(local: LocalState, records: Records) -> LocalState:
@@ -293,6 +294,8 @@ class TaskWork:
             agent.host.hook_times(agent.unit_name, f"action {name}", seconds, outcome.code)
             message = outcome_message(outcome)
         finish_task(context, task, outcome, message)
+        if context.reboot and not outcome.lost:
+            reboot(agent)
 
     def _sink(self, name: str) -> Callable[[str, str], None]:
         logger = f"unit.{self.agent.unit_name}.{name}"
@@ -317,6 +320,8 @@ class TaskWork:
             try:
                 with agent.book.change():
                     flush(context)
+                if context.reboot:
+                    reboot(agent)
             except JujuError as error:
                 return Answer(1, outcome.stdout, outcome.stderr + f"ERROR {error}\n".encode())
         return Answer(outcome.code, outcome.stdout, outcome.stderr)

@@ -70,12 +70,12 @@ def count_range(store: dict[str, Any]) -> tuple[int, int]:
 
 
 def location_of(store: dict[str, Any], identifier: str) -> str:
-    """Return where an instance is seen in the machine."""
+    """Return where an instance is seen: the location as it is for stores of at most one."""
     base = str(store.get("location") or "")
     if not base:
         return f"{DEFAULT_DIRECTORY}/{identifier}"
-    single = (store.get("multiple") or {}).get("range") is None
-    return base if single else f"{base}/{identifier}"
+    _, high = count_range(store)
+    return base if high == 1 else f"{base}/{identifier}"
 
 
 def create_for_unit(records: Records, unit: Unit, now: float) -> None:
