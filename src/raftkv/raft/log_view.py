@@ -107,6 +107,8 @@ class LogView:
         Entries that we have already stay: an old, delayed append must not cut off what came
         after it (paper 5.3, receiver rule 3: only a *conflict* removes entries).
         """
+        if not entries:
+            return None
         skipped = 0
         replaced_from = None
         if prev_index < self.last:

@@ -35,6 +35,7 @@ class Faults:
             (5, self._crash_one),
             (3, self._crash_leader),
             (1, self._crash_all),
+            (2, self._stall_then_crash),
             (3, self._split),
             (3, self._isolate_leader),
             (2, self._cut_one_way),
@@ -99,6 +100,22 @@ class Faults:
     def _crash_all(self) -> None:
         for member in self._running():
             self._crash(member, SECOND)
+
+    def _stall_then_crash(self) -> None:
+        """Disks stop answering, then the power fails: all that was not synced is gone."""
+        running = self._running()
+        victims = [member for member in running if self._world.happens(0.7)]
+        for member in victims:
+            member.disk.stalled_until = self._world.now + 2 * SECOND
+        self._world.tell(f"disks of {[m.member_id for m in victims]} stall before a crash")
+        delay = self._world.between(20 * MILLISECOND, 500 * MILLISECOND)
+        self._world.after(delay, self._crash_many, victims)
+
+    def _crash_many(self, victims: list[SimulatedMember]) -> None:
+        for member in victims:
+            if member.is_running and self.is_active:
+                member.disk.stalled_until = 0
+                self._crash(member, SECOND)
 
     def _pause(self) -> None:
         running = self._running()

@@ -9,11 +9,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from raftkv.raft.core import RaftCore
 from raftkv.raft.leader import Leader
 from raftkv.raft.log_view import LogView
 from raftkv.raft.messages import AppendReply, Vote
 from raftkv.raft.outputs import Outputs
+from raftkv.raft.quorum import quorum_count
 from raftkv.replica.sessions import Sessions
 from raftkv.values import Entry, Index, MemberId
 
@@ -62,11 +62,12 @@ def _accept_and_truncate(self: LogView, prev_index: int, entries: tuple[Entry, .
     return replaced
 
 
-_set_configuration = RaftCore.set_configuration
-
-
-def _count_learners(self: RaftCore, voters: Any, learners: Any) -> None:
-    _set_configuration(self, {*voters, *learners}, ())
+def _count_learners(self: Leader) -> None:
+    log = self._state.log
+    matches = sorted([log.stable, *(p.match for p in self.progress.values())], reverse=True)
+    index = matches[min(quorum_count(len(self._state.voters)), len(matches)) - 1]
+    if index > log.commit and self.may_commit(index):
+        log.commit = index
 
 
 def _count_unsynced(self: LogView, _index: int) -> None:
@@ -84,7 +85,7 @@ _REPLACEMENTS: dict[str, list[Replacement]] = {
     "ack-before-fsync": [(Outputs, "promise", _promise_appends_at_once)],
     "read-without-quorum": [(Leader, "start_read_round", _start_read_round_alone)],
     "truncate-on-stale-append": [(LogView, "accept", _accept_and_truncate)],
-    "learner-counted-as-voter": [(RaftCore, "set_configuration", _count_learners)],
+    "learner-counted-as-voter": [(Leader, "advance_commit", _count_learners)],
     "duplicates-applied": [(Sessions, "accept", _always)],
     "two-changes-at-once": [(Leader, "may_change_voters", _always)],
     "vote-without-log-check": [(LogView, "is_up_to_date", _always)],
