@@ -100,12 +100,12 @@ def stop_service(name: str) -> bool:
 
 def enable_service(name: str) -> None:
     """Start the service at boot from now on."""
-    _load_charmhelpers("core.host").service("enable", name)
+    run_program(["systemctl", "--quiet", "enable", name])
 
 
 def disable_service(name: str) -> None:
     """Do not start the service at boot any more."""
-    _load_charmhelpers("core.host").service("disable", name)
+    run_program(["systemctl", "--quiet", "disable", name])
 
 
 def install_packages(*names: str) -> None:

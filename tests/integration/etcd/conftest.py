@@ -1,0 +1,30 @@
+"""A model for the operator's verbs: jubilant against whichever `juju` is in PATH.
+
+The charms are the packed ones in `dist` (`./run pack`). One model serves a whole module: the
+tests of a module tell one story, in order.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import jubilant
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+ETCD = ROOT / "dist/etcd.charm"
+EASYRSA = ROOT / "dist/easyrsa.charm"
+TIMEOUT_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def juju() -> Iterator[jubilant.Juju]:
+    if shutil.which("juju") is None:
+        pytest.skip("no juju in PATH")
+    for charm in (ETCD, EASYRSA):
+        if not charm.is_file():
+            pytest.fail(f"{charm} is missing: ./run pack")
+    with jubilant.temp_model() as model:
+        model.wait_timeout = TIMEOUT_S
+        yield model
+        print(model.debug_log(limit=400))

@@ -1,0 +1,67 @@
+"""Words that the stories of this folder share."""
+
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import jubilant
+
+ARCHIVE = "etcd_client_credentials.tar.gz"
+
+
+def is_healthy(status: jubilant.Status, members: int, app: str = "etcd") -> bool:
+    """Whether every unit says that the cluster is healthy with that many members."""
+    units = status.apps[app].units.values()
+    noun = "member" if members == 1 else "members"
+    text = f"cluster is healthy with {members} {noun}"
+    return len(units) == members and all(
+        unit.workload_status.current == "active" and unit.workload_status.message.endswith(text)
+        for unit in units
+    )
+
+
+def wait_healthy(juju: jubilant.Juju, members: int, app: str = "etcd") -> jubilant.Status:
+    return juju.wait(lambda status: is_healthy(status, members, app), successes=1)
+
+
+def leader_of(status: jubilant.Status, app: str = "etcd") -> str:
+    return next(name for name, unit in status.apps[app].units.items() if unit.leader)
+
+
+class Curl:
+    """The v2 and JSON APIs by curl, with the credentials that the action hands out."""
+
+    def __init__(self, juju: jubilant.Juju, directory: Path, app: str = "etcd") -> None:
+        unit = leader_of(juju.status(), app)
+        juju.run(unit, "generate-client-certificates")
+        juju.scp(f"{unit}:{ARCHIVE}", directory / ARCHIVE)
+        with tarfile.open(directory / ARCHIVE) as archive:
+            archive.extractall(directory, filter="data")
+        self._juju, self._directory, self._app = juju, directory, app
+
+    def _run(self, address: str, path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        files = self._directory
+        return subprocess.run(
+            [
+                "curl", "-sS", "--max-time", "10",
+                "--cacert", str(files / "ca.crt"),
+                "--cert", str(files / "client.crt"),
+                "--key", str(files / "client.key"),
+                *arguments, f"https://{address}:2379{path}",
+            ],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+
+    def addresses(self) -> list[str]:
+        units = self._juju.status().apps[self._app].units
+        return [unit.public_address for unit in units.values()]
+
+    def put(self, key: str, value: str) -> None:
+        done = self._run(self.addresses()[0], f"/v2/keys/{key}", "-XPUT", "-d", f"value={value}")
+        assert json.loads(done.stdout)["node"]["value"] == value, done
+
+    def get(self, address: str, key: str) -> str:
+        done = self._run(address, f"/v2/keys/{key}?quorum=true")
+        value: str = json.loads(done.stdout)["node"]["value"]
+        return value
