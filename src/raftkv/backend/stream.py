@@ -1,9 +1,10 @@
 """The project's own snapshot form: every row of one view, framed, ended by a hash.
 
     "RKVSNAP1"  { table u8 | key length u32 | value length u32 | key | value }*
-    0xFF | row count u64 | sha256 of everything before (32 bytes)
+    0xFF | row count u64 | padding length u16 | padding | sha256 of everything before (32 bytes)
 
-Used between members; what clients download is the same bytes.
+Used between members; what clients download is the same bytes. The padding makes everything before
+the hash a multiple of 512 bytes: by that ``etcdctl snapshot save`` knows that a hash follows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from raftkv.backend.schema import Table
 MAGIC: Final = b"RKVSNAP1"
 END: Final = 0xFF
 _ROW: Final = struct.Struct(">BII")
-_TRAILER: Final = struct.Struct(">BQ")
+_TRAILER: Final = struct.Struct(">BQH")
+ALIGN_BYTES: Final = 512
 CHUNK_BYTES: Final = 64 << 10
 ROW_BYTES_MAX: Final = 64 << 20
 _IMPORT_SLICE: Final = 1000
@@ -32,7 +34,7 @@ def export_chunks(view: View) -> Iterator[bytes]:
     """The snapshot of a view in pieces of about ``CHUNK_BYTES``."""
     digest = hashlib.sha256(MAGIC)
     pieces = [MAGIC]
-    size = len(MAGIC)
+    size = total = len(MAGIC)
     count = 0
     for table in Table:
         for key, value in view.scan(table):
@@ -42,12 +44,14 @@ def export_chunks(view: View) -> Iterator[bytes]:
             digest.update(row)
             pieces.append(row)
             size += len(row)
+            total += len(row)
             count += 1
             if size >= CHUNK_BYTES:
                 yield b"".join(pieces)
                 pieces.clear()
                 size = 0
-    trailer = _TRAILER.pack(END, count)
+    padding = -(total + _TRAILER.size) % ALIGN_BYTES
+    trailer = _TRAILER.pack(END, count, padding) + bytes(padding)
     digest.update(trailer)
     yield b"".join([*pieces, trailer, digest.digest()])
 
@@ -77,7 +81,8 @@ def read_rows(path: Path) -> Iterator[tuple[Table, bytes, bytes]]:
             if first[0] == END:
                 rest = take(_TRAILER.size - 1)
                 digest.update(first + rest)
-                _, wanted = _TRAILER.unpack(first + rest)
+                _, wanted, padding = _TRAILER.unpack(first + rest)
+                digest.update(take(padding))
                 if take(32) != digest.digest() or wanted != count:
                     raise CorruptionError(f"{path}: hash mismatch, the file is damaged")
                 if file.read(1):

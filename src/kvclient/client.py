@@ -1,0 +1,300 @@
+"""The synchronous client: endpoints, failover, and etcd's calls as typed methods."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from etcdwire import messages as m
+from etcdwire.protobuf import Message, decode, encode
+from kvclient.connection import ClientTLS, Connection
+from kvclient.errors import Unavailable
+
+R = TypeVar("R", bound=Message)
+RETRY_PAUSE_S: Final = 0.05
+SNAPSHOT_WAIT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of the cluster."""
+
+    member_id: int
+    name: str
+    """Empty until the member has started."""
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    is_learner: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """How one member is."""
+
+    member_id: int
+    cluster_id: int
+    leader_id: int
+    """0 when it knows no leader."""
+    raft_index: int
+    raft_applied_index: int
+    raft_term: int
+    version: str
+    db_size_bytes: int
+    db_size_in_use_bytes: int
+    is_learner: bool
+    errors: tuple[str, ...]
+
+
+class Client:
+    """A client of one cluster; every call ends within ``timeout_s``, whatever an endpoint does.
+
+    Reads and membership questions move on to the next endpoint when one does not answer. Writes do
+    so only while it is certain that nothing was sent.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: ClientTLS | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        if not endpoints:
+            raise ValueError("at least one endpoint is needed")
+        self.endpoints = tuple(endpoints)
+        self._tls = tls
+        self._timeout_s = timeout_s
+        self._connections: dict[str, Connection] = {}
+        self._first = 0
+
+    def __enter__(self) -> Client:  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    # --- key space --------------------------------------------------------------------------
+
+    def put(self, key: bytes, value: bytes) -> int:
+        """Write a key; returns the revision."""
+        request = m.PutRequest(key, value)
+        answer = self.call(b"/etcdserverpb.KV/Put", request, m.PutResponse, is_write=True)
+        return _revision(answer.header)
+
+    def get(self, key: bytes, *, serializable: bool = False) -> bytes | None:
+        """Read a key; None when it does not exist."""
+        request = m.RangeRequest(key, serializable=serializable)
+        answer = self.call(b"/etcdserverpb.KV/Range", request, m.RangeResponse)
+        return answer.kvs[0].value if answer.kvs else None
+
+    def get_prefix(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """All keys below a prefix, in order."""
+        request = m.RangeRequest(prefix or b"\0", prefix_end(prefix))
+        answer = self.call(b"/etcdserverpb.KV/Range", request, m.RangeResponse)
+        return [(kv.key, kv.value) for kv in answer.kvs]
+
+    def delete(self, key: bytes, range_end: bytes = b"") -> int:
+        """Delete a key or a range; returns how many there were."""
+        request = m.DeleteRangeRequest(key, range_end)
+        answer = self.call(
+            b"/etcdserverpb.KV/DeleteRange", request, m.DeleteRangeResponse, is_write=True
+        )
+        return answer.deleted
+
+    # --- members ----------------------------------------------------------------------------
+
+    def status(self) -> MemberStatus:
+        """How the first endpoint that answers is."""
+        answer = self.call(
+            b"/etcdserverpb.Maintenance/Status", m.StatusRequest(), m.StatusResponse
+        )
+        header = answer.header or m.ResponseHeader()
+        return MemberStatus(
+            header.member_id,
+            header.cluster_id,
+            answer.leader,
+            answer.raftIndex,
+            answer.raftAppliedIndex or answer.raftIndex,
+            answer.raftTerm,
+            answer.version,
+            answer.dbSize,
+            answer.dbSizeInUse,
+            answer.isLearner,
+            tuple(answer.errors),
+        )
+
+    def member_list(self, *, linearizable: bool = True) -> tuple[Member, ...]:
+        """All members; linearizable answers need a quorum."""
+        request = m.MemberListRequest(linearizable)
+        answer = self.call(b"/etcdserverpb.Cluster/MemberList", request, m.MemberListResponse)
+        return tuple(_member(row) for row in answer.members)
+
+    def member_add(self, peer_urls: Sequence[str], *, is_learner: bool = True) -> Member:
+        """Add a member; start it afterwards."""
+        request = m.MemberAddRequest(list(peer_urls), is_learner)
+        answer = self.call(
+            b"/etcdserverpb.Cluster/MemberAdd", request, m.MemberAddResponse, is_write=True
+        )
+        return _member(answer.member or m.Member())
+
+    def member_promote(self, member_id: int) -> tuple[Member, ...]:
+        """Make a learner a voter; refused until it has caught up."""
+        request = m.MemberPromoteRequest(member_id)
+        path = b"/etcdserverpb.Cluster/MemberPromote"
+        answer = self.call(path, request, m.MemberPromoteResponse, is_write=True)
+        return tuple(_member(row) for row in answer.members)
+
+    def member_remove(self, member_id: int) -> tuple[Member, ...]:
+        """Remove a member."""
+        request = m.MemberRemoveRequest(member_id)
+        path = b"/etcdserverpb.Cluster/MemberRemove"
+        answer = self.call(path, request, m.MemberRemoveResponse, is_write=True)
+        return tuple(_member(row) for row in answer.members)
+
+    def member_update(self, member_id: int, peer_urls: Sequence[str]) -> tuple[Member, ...]:
+        """Replace a member's peer URLs."""
+        request = m.MemberUpdateRequest(member_id, list(peer_urls))
+        path = b"/etcdserverpb.Cluster/MemberUpdate"
+        answer = self.call(path, request, m.MemberUpdateResponse, is_write=True)
+        return tuple(_member(row) for row in answer.members)
+
+    def move_leader(self, target_id: int) -> None:
+        """Hand leadership over; the endpoint must be the leader's."""
+        request = m.MoveLeaderRequest(target_id)
+        path = b"/etcdserverpb.Maintenance/MoveLeader"
+        self.call(path, request, m.MoveLeaderResponse, is_write=True)
+
+    # --- maintenance ------------------------------------------------------------------------
+
+    def snapshot(self, write: Callable[[bytes], object]) -> int:
+        """Stream a consistent snapshot to ``write``; returns its size in bytes."""
+        connection = self._connect(self.endpoints[self._first])
+        size = 0
+        path = b"/etcdserverpb.Maintenance/Snapshot"
+        for body in connection.stream(path, encode(m.SnapshotRequest()), SNAPSHOT_WAIT_S):
+            blob = decode(m.SnapshotResponse, body).blob
+            write(blob)
+            size += len(blob)
+        return size
+
+    def health(self, endpoint: str | None = None) -> bool:
+        """Whether an endpoint can serve: it answers ``/health`` after a read through a quorum."""
+        url = endpoint or self.endpoints[self._first]
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname or "localhost", parts.port or 2379
+        connection: http.client.HTTPConnection
+        try:
+            if parts.scheme == "https":
+                context = (self._tls or ClientTLS()).context()
+                context.set_alpn_protocols(["http/1.1"])
+                connection = http.client.HTTPSConnection(
+                    host, port, timeout=self._timeout_s, context=context
+                )
+            else:
+                connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+            try:
+                connection.request("GET", "/health")
+                answer = connection.getresponse()
+                return answer.status == 200 and b'"true"' in answer.read(1024)
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def watch(
+        self, key: bytes, range_end: bytes = b"", start_revision: int = 0
+    ) -> Iterator[m.WatchResponse]:
+        """Answers of one watch until the connection breaks; close the iterator to stop."""
+        request = m.WatchRequest(
+            create_request=m.WatchCreateRequest(key, range_end, start_revision)
+        )
+        connection = Connection(self.endpoints[self._first], self._tls, self._timeout_s)
+        try:
+            _, stream = connection.open(
+                b"/etcdserverpb.Watch/Watch",
+                encode(request),
+                end=False,
+                timeout_s=self._timeout_s,
+            )
+            for body in connection.messages(stream, None):
+                yield decode(m.WatchResponse, body)
+        finally:
+            connection.close()
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def call(
+        self, path: bytes, request: Message, response: type[R], *, is_write: bool = False
+    ) -> R:
+        """Any unary call, with failover over all endpoints within the time limit.
+
+        Raises:
+            RequestError: the cluster answered with an error.
+            Unavailable: nobody could answer in time.
+        """
+        body = encode(request)
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            last: Unavailable | None = None
+            for position in range(len(self.endpoints)):
+                at = (self._first + position) % len(self.endpoints)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                # Share what is left, so that one silent endpoint cannot use it all up.
+                share = left / (len(self.endpoints) - position)
+                try:
+                    connection = self._connect(self.endpoints[at], share)
+                    answer = connection.unary(path, body, share)
+                except Unavailable as error:
+                    last = error
+                    if is_write and error.is_ambiguous:
+                        raise
+                    continue
+                self._first = at
+                return decode(response, answer)
+            if time.monotonic() + RETRY_PAUSE_S >= deadline:
+                raise last or Unavailable(f"no answer within {self._timeout_s} s")
+            time.sleep(RETRY_PAUSE_S)
+
+    def _connect(self, endpoint: str, timeout_s: float | None = None) -> Connection:
+        connection = self._connections.get(endpoint)
+        if connection is not None and connection.is_usable:
+            return connection
+        connection = Connection(endpoint, self._tls, timeout_s or self._timeout_s)
+        self._connections[endpoint] = connection
+        return connection
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The end of the range of all keys that begin with a prefix."""
+    stripped = prefix.rstrip(b"\xff")
+    if not stripped:
+        return b"\0"
+    return stripped[:-1] + bytes((stripped[-1] + 1,))
+
+
+def _revision(header: m.ResponseHeader | None) -> int:
+    return header.revision if header is not None else 0
+
+
+def _member(row: m.Member) -> Member:
+    return Member(
+        row.ID, row.name, tuple(row.peerURLs), tuple(row.clientURLs), is_learner=row.isLearner
+    )

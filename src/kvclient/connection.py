@@ -1,0 +1,244 @@
+"""One blocking gRPC connection to one endpoint."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from etcdwire import grpc
+from etcdwire.errors import Code
+from etcdwire.frames import ConnectionProtocolError
+from etcdwire.http2_client import ClientSession, ClientStream
+from kvclient.errors import RETRYABLE_CODES, RequestError, Unavailable
+
+USER_AGENT = b"kvclient/0.1"
+READ_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTLS:
+    """Files for TLS: whom to trust, and who we are."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    insecure_skip_verify: bool = False
+    server_name: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """The context for dialling.
+
+        Raises:
+            OSError: a file is missing or damaged.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif self.ca_file:
+            context.load_verify_locations(self.ca_file)
+        else:
+            context.load_default_certs()
+        if self.cert_file:
+            context.load_cert_chain(self.cert_file, self.key_file or None)
+        context.set_alpn_protocols(["h2"])
+        return context
+
+
+def describe_tls_problem(error: ssl.SSLError) -> str:
+    """One line that says what is wrong and what to do."""
+    text = str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted: {error.verify_message}"
+    if "CERTIFICATE_REQUIRED" in text or "certificate required" in text:
+        return "the server demands a client certificate: give --cert and --key"
+    if "WRONG_VERSION_NUMBER" in text:
+        return "the server does not speak TLS here: use http://"
+    if "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text or "unknown ca" in text:
+        return "the server does not accept our client certificate"
+    return f"TLS: {error.reason or text}"
+
+
+class Connection:
+    """Calls to one endpoint, one after the other."""
+
+    def __init__(self, endpoint: str, tls: ClientTLS | None, timeout_s: float) -> None:
+        """Connect.
+
+        Raises:
+            Unavailable: nobody there, or TLS does not work out.
+        """
+        self.endpoint = endpoint
+        parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+        self._scheme = parts.scheme.encode()
+        host, port = parts.hostname or "localhost", parts.port or 2379
+        self._authority = parts.netloc.encode()
+        self._session = ClientSession()
+        try:
+            raw = socket.create_connection((host, port), timeout=timeout_s)
+        except OSError as error:
+            text = "no answer within the time limit" if isinstance(error, TimeoutError) else error
+            raise Unavailable(f"cannot connect: {text}", endpoint) from None
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket: socket.socket = raw
+        if parts.scheme == "https":
+            try:
+                context = (tls or ClientTLS()).context()
+                name = tls.server_name if tls is not None and tls.server_name else host
+                self._socket = context.wrap_socket(raw, server_hostname=name)
+            except ssl.SSLError as error:
+                raw.close()
+                raise Unavailable(describe_tls_problem(error), endpoint) from None
+            except OSError as error:
+                raw.close()
+                raise Unavailable(f"TLS handshake failed: {error}", endpoint) from None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether new calls may be made."""
+        return not self._session.is_going_away and self._socket.fileno() >= 0
+
+    def close(self) -> None:
+        """Close."""
+        self._socket.close()
+
+    def unary(self, path: bytes, body: bytes, timeout_s: float) -> bytes:
+        """One call: the answer's message.
+
+        Raises:
+            RequestError: the server answered with an error.
+            Unavailable: no answer in time, or the connection broke.
+        """
+        messages = list(self.stream(path, body, timeout_s))
+        if not messages:
+            raise Unavailable("empty answer", self.endpoint, is_ambiguous=True)
+        return messages[0]
+
+    def stream(self, path: bytes, body: bytes, timeout_s: float) -> Iterator[bytes]:
+        """A call with a streamed answer; ``timeout_s`` bounds each wait for more.
+
+        Raises:
+            RequestError, Unavailable: see ``unary``.
+        """
+        stream_id, stream = self.open(path, body, end=True, timeout_s=timeout_s)
+        try:
+            yield from self.messages(stream, timeout_s)
+        finally:
+            if stream.is_ended:
+                self._session.streams.pop(stream_id, None)
+            else:
+                self._session.cancel(stream_id)
+                self._flush_quietly()
+
+    def open(
+        self, path: bytes, body: bytes, *, end: bool, timeout_s: float
+    ) -> tuple[int, ClientStream]:
+        """Begin a call."""
+        headers = (
+            (b":method", b"POST"),
+            (b":scheme", self._scheme),
+            (b":path", path),
+            (b":authority", self._authority),
+            (b"content-type", b"application/grpc"),
+            (b"user-agent", USER_AGENT),
+            (b"te", b"trailers"),
+        )
+        stream_id = self._session.request(headers, grpc.frame(body), end=end)
+        stream = self._session.streams[stream_id]
+        self._socket.settimeout(timeout_s)
+        self._flush()
+        return stream_id, stream
+
+    def send(self, stream_id: int, body: bytes) -> None:
+        """Send one more message of an open call."""
+        self._session.send(stream_id, grpc.frame(body))
+        self._flush()
+
+    def messages(self, stream: ClientStream, timeout_s: float | None) -> Iterator[bytes]:
+        """Messages as they come, until the call ends; a None time-out waits for ever."""
+        reader = grpc.MessageReader(1 << 31)
+        while True:
+            if stream.data:
+                data = bytes(stream.data)
+                stream.data.clear()
+                yield from reader.feed(data)
+                continue
+            if stream.is_ended:
+                self._check_status(stream)
+                return
+            self._receive(timeout_s)
+
+    def _receive(self, timeout_s: float | None) -> None:
+        self._socket.settimeout(timeout_s)
+        started = time.monotonic()
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except TimeoutError:
+            self.close()
+            waited = time.monotonic() - started
+            raise Unavailable(
+                f"no answer within {waited:.1f} s", self.endpoint, is_ambiguous=True
+            ) from None
+        except ssl.SSLError as error:
+            self.close()
+            raise Unavailable(describe_tls_problem(error), self.endpoint) from None
+        except OSError as error:
+            self.close()
+            raise Unavailable(
+                f"connection lost: {error}", self.endpoint, is_ambiguous=True
+            ) from None
+        if not data:
+            self.close()
+            raise Unavailable("connection closed by server", self.endpoint, is_ambiguous=True)
+        try:
+            self._session.receive(data)
+        except ConnectionProtocolError as error:
+            self.close()
+            raise Unavailable(
+                f"not a gRPC server: {error.reason}", self.endpoint, is_ambiguous=True
+            ) from None
+        self._flush()
+
+    def _flush(self) -> None:
+        output = self._session.take_output()
+        if not output:
+            return
+        try:
+            self._socket.sendall(output)
+        except ssl.SSLError as error:
+            self.close()
+            raise Unavailable(describe_tls_problem(error), self.endpoint) from None
+        except OSError as error:
+            self.close()
+            raise Unavailable(
+                f"connection lost: {error}", self.endpoint, is_ambiguous=True
+            ) from None
+
+    def _flush_quietly(self) -> None:
+        try:
+            self._flush()
+        except Unavailable:
+            self.close()
+
+    def _check_status(self, stream: ClientStream) -> None:
+        if stream.reset_code is not None:
+            raise Unavailable(
+                f"stream reset by server (code {stream.reset_code})",
+                self.endpoint,
+                is_ambiguous=True,
+            )
+        status = stream.headers.get(b"grpc-status")
+        if status is None:
+            http = stream.headers.get(b":status", b"?").decode("latin-1")
+            raise Unavailable(f"not a gRPC server: HTTP status {http}", self.endpoint)
+        code = int(status)
+        if code == 0:
+            return
+        text = grpc.decode_message_text(stream.headers.get(b"grpc-message", b""))
+        if code in RETRYABLE_CODES or code == Code.DEADLINE_EXCEEDED:
+            raise Unavailable(text, self.endpoint, is_ambiguous="no leader" not in text)
+        raise RequestError(code, text, self.endpoint)
