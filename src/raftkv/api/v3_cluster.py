@@ -11,7 +11,7 @@ from etcdwire.errors import ApiError
 from etcdwire.protobuf import Message, decode, encode
 from raftkv.api.calls import Call, ReadToken
 from raftkv.api.host import Host, error_of
-from raftkv.api.member_ids import make_member_id
+from raftkv.member_ids import make_member_id
 from raftkv.replica.effects import Rejected
 from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
 

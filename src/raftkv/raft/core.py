@@ -54,6 +54,7 @@ from raftkv.raft.outputs import LogWrite
 from raftkv.raft.settings import RaftSettings
 from raftkv.values import NO_MEMBER, HardState, Index, MemberId, Term
 
+_VOTE_REQUESTS = frozenset({Vote, PreVote})
 _FROM_LEADER = frozenset({Append, Commit, Heartbeat, Snapshot})
 
 
@@ -103,7 +104,8 @@ class RaftCore:
             if role.name is not RoleName.FOLLOWER:
                 self._follow(term, sender)
                 role = self.role
-        elif isinstance(message, (Vote, PreVote)):
+        elif kind in _VOTE_REQUESTS:
+            assert isinstance(message, (Vote, PreVote))
             self._receive_vote_request(sender, message)
             return
         wanted = role.receive(sender, message)
@@ -132,23 +134,16 @@ class RaftCore:
         log = state.log
         outputs = state.outputs
         written = self._written
-        must_sync = (
-            log.has_unwritten
-            or self._reset_to is not None
-            or state.term != written.term
-            or state.vote != written.vote
-        )
+        has_new_vote = state.term != written.term or state.vote != written.vote
+        has_new_commit = log.commit != written.commit
+        must_sync = log.has_unwritten or has_new_vote or self._reset_to is not None
         if not must_sync:
             if outputs.has_promises:
                 self._keep(outputs.release_unbound())
-            if not is_tick or log.commit == written.commit:
+            if not (is_tick and has_new_commit):
                 return None
         hard_state = None
-        if (
-            log.commit != written.commit
-            or state.term != written.term
-            or state.vote != written.vote
-        ):
+        if has_new_vote or has_new_commit:
             hard_state = HardState(Term(state.term), state.vote, Index(log.commit))
             self._written = hard_state
         entries, truncate_from = log.take_unwritten()

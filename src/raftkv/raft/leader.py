@@ -38,7 +38,7 @@ from raftkv.raft.messages import (
     ReadIndexReply,
     TimeoutNow,
 )
-from raftkv.raft.progress import Progress, ProgressState
+from raftkv.raft.progress import Progress, ProgressState, find_successor
 from raftkv.raft.quorum import has_quorum, majority_index
 from raftkv.raft.read_index import ReadRequest, ReadRounds
 from raftkv.values import NO_MEMBER, Entry, EntryKind, Index, MemberId, Term
@@ -152,19 +152,10 @@ class Leader:
         pending[0].ticks += 1
         if pending[0].ticks < state.settings.election_ticks or state.is_only_voter:
             return False
-        successor = self._best_successor()
+        successor = find_successor(state.voters, self.progress)
         if successor != NO_MEMBER:
             state.outputs.send(successor, TimeoutNow(Term(state.term)))
         return True
-
-    def _best_successor(self) -> MemberId:
-        """The voter that holds most of the log, one heard lately before one that was not."""
-        best, best_rank = NO_MEMBER, (False, 0)
-        for voter in self._state.voters:
-            progress = self.progress.get(voter)
-            if progress is not None and (progress.is_active, progress.match) > best_rank:
-                best, best_rank = voter, (progress.is_active, progress.match)
-        return best
 
     def _send_heartbeats(self) -> None:
         state = self._state
@@ -332,12 +323,12 @@ class Leader:
         if progress.state is ProgressState.SNAPSHOT or progress.is_probe_sent:
             return None
         prev_index = progress.next - 1
-        commit = log.commit
+        has_room = not progress.is_paused
         if (
-            shared is not None
+            has_room
+            and shared is not None
             and shared.prev_index == prev_index
-            and shared.commit == commit
-            and not progress.is_paused
+            and shared.commit == log.commit
         ):
             message = shared
         else:
@@ -346,12 +337,12 @@ class Leader:
                 self._request_snapshot(follower, progress)
                 return None
             entries: tuple[Entry, ...] = ()
-            if prev_index < log.last and not progress.is_paused:
+            if has_room and prev_index < log.last:
                 entries = log.read(prev_index + 1, state.settings.max_append_bytes)
             if not entries and not may_be_empty:
                 return None
             message = Append(
-                Term(state.term), Index(prev_index), Term(prev_term), Index(commit), entries
+                Term(state.term), Index(prev_index), Term(prev_term), Index(log.commit), entries
             )
         progress.note_sent(message)
         state.outputs.send(follower, message)

@@ -17,11 +17,12 @@ Invariant: 0 <= match < next. All changes of these fields happen in this file.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Mapping
 
 from raftkv.raft.inflights import Inflights
 from raftkv.raft.messages import Append
 from raftkv.raft.settings import RaftSettings
-from raftkv.values import Index
+from raftkv.values import NO_MEMBER, Index, MemberId
 
 
 class ProgressState(enum.Enum):
@@ -143,3 +144,13 @@ class Progress:
         self.snapshot_index = 0
         self.hold_index = 0
         self.inflights.clear()
+
+
+def find_successor(voters: Iterable[MemberId], progress: Mapping[MemberId, Progress]) -> MemberId:
+    """Return the voter that holds most of the log, one heard lately before one that was not."""
+    best, best_rank = NO_MEMBER, (False, 0)
+    for voter in voters:
+        known = progress.get(voter)
+        if known is not None and (known.is_active, known.match) > best_rank:
+            best, best_rank = voter, (known.is_active, known.match)
+    return best

@@ -142,7 +142,8 @@ class Replica(ReplicaViews):
         outputs = state.outputs
         if log.applied < log.commit:
             self._applier.apply_committed(self._effects)
-        if not self._reads.is_idle:
+        has_reads = not self._reads.is_idle
+        if has_reads:
             self._confirm_reads()
             self._ask_reads()
         role = core.role
@@ -160,10 +161,10 @@ class Replica(ReplicaViews):
             outputs.messages = []
         if outputs.snapshots or outputs.install is not None:
             self._take_snapshot_outputs()
-        if not self._reads.is_idle:
+        if has_reads:
             self._confirm_reads()
             effects.reads_ready.extend(self._reads.take_ready(log.applied))
-        if (state.leader_id, state.term) != self._leadership:
+        if state.term != self._leadership[1] or state.leader_id != self._leadership[0]:
             self._note_leadership()
         if effects.removed:
             self._reject_pending()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from raftkv.api.member_ids import founding_member_id
+from raftkv.member_ids import founding_member_id
 from raftkv.server.flags import ConfigError, RawConfig
 from raftkv.values import Member
 

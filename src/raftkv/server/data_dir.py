@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from raftkv.api.member_ids import cluster_id_of
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
 from raftkv.log.segment import list_segments, sync_directory
 from raftkv.log.wal import Metadata, Wal
+from raftkv.member_ids import cluster_id_of
 from raftkv.replica.effects import Persist
 from raftkv.replica.inputs import Boot
 from raftkv.replica.machine import Machine

@@ -1,0 +1,1 @@
+"""``raftkvctl``: etcdctl's grammar in both API modes, and offline commands."""
