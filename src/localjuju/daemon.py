@@ -83,12 +83,17 @@ class Daemon:
                 line = stream.readline()
                 if line:
                     session = cli.Session(self.controller, json.loads(line), stream, link)
-                    code = cli.run(session)
+                    try:
+                        code = cli.run(session)
+                    except (BrokenPipeError, ConnectionResetError):
+                        raise
+                    except Exception as error:  # noqa: BLE001  # a defect in one command only
+                        traceback.print_exc()
+                        session.err(f"ERROR {type(error).__name__}: {error}\n")
+                        code = 1
                     session.finish(code)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        except Exception:  # noqa: BLE001  # a defect in one command must not end the others
-            traceback.print_exc()
         finally:
             with self._lock:
                 self._busy -= 1

@@ -9,6 +9,7 @@ import json
 import socket
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from localjuju.errors import Refused
@@ -56,7 +57,8 @@ class Network:
                 self._save()
             if not Path(f"/sys/class/net/{self.bridge}").exists():
                 ip("link", "add", self.bridge, "type", "bridge")
-            Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1\n")
+            with suppress(OSError):  # read-only in a container; an address of IPv6 does no harm
+                Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1\n")
             ip("addr", "replace", f"{self.gateway}/24", "dev", self.bridge)
             ip("link", "set", self.bridge, "up")
             metric = str(UNREACHABLE_METRIC)

@@ -52,7 +52,8 @@ def _strip_model(session: Session, flags_with_value: set[str]) -> list[str]:
 
 
 def _login(keeper: MachineKeeper, user: str) -> list[str]:
-    enter = [word for word in keeper.container.enter_command() if word != "-w"]
+    enter = [*keeper.container.join_command(), *keeper.container.enter_command()]
+    enter.remove("-w")
     home = "/root" if user == "root" else f"/home/{user}"
     environment = [
         "env", "-i", f"HOME={home}", f"USER={user}", f"LOGNAME={user}", "SHELL=/bin/bash",

@@ -21,13 +21,14 @@ from localjuju.network import Network
 BOOT_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
 REBOOT_CODE = 133
+LOGIN_GROUP = "ljj-login"
 LAUNCHER = Path(__file__).with_name("launch.sh")
 PLAIN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
     "SYSTEMD_NSPAWN_TMPFS_TMP": "0",
 }
-NAMESPACES = ("-m", "-u", "-i", "-n", "-p")
+NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C")
 
 
 def process_start(pid: int) -> str:
@@ -167,6 +168,23 @@ class Container:
     def enter_command(self) -> list[str]:
         """Return the prefix that runs a program inside the machine."""
         return ["nsenter", "-t", str(self.leader), *NAMESPACES, "-r", "-w", "--"]
+
+    def join_command(self) -> list[str]:
+        """Return a prefix that puts a program into the machine's control groups first.
+
+        Otherwise a program that looks at its own group (another container manager, say) would
+        find itself outside of what the machine can see.
+        """
+        boxes = (self.directory / "box-groups").read_text().split()
+        for box in boxes:
+            if (Path(box) / "payload").is_dir():
+                (Path(box) / "payload" / LOGIN_GROUP).mkdir(exist_ok=True)
+        script = (
+            f'for group in $(cat "$1/box-groups"); do inner=$group/payload/{LOGIN_GROUP}; '
+            '[ -d "$inner" ] || inner=$group; echo $$ > "$inner/cgroup.procs" 2>/dev/null || :; '
+            'done; shift; exec "$@"'
+        )
+        return ["sh", "-c", script, "sh", str(self.directory)]
 
     def call(self, command: Sequence[str], *, check: bool = True) -> str:
         """Run a short command inside and return its output."""
