@@ -11,7 +11,8 @@ Snapshot, old         AppendReply(commit)                     nothing to install
 Snapshot, in log      commit up to it                         the log is there, only the mark is not
 Snapshot, unknown     ask the driver to install               no apply until it is done
 TimeoutNow            campaign at once, without pre-vote      the leader itself asks for it
-no message in time    pre-campaign, if this member is a voter a learner never campaigns
+no message in time    pre-campaign; a learner only forgets    a learner never campaigns
+                      the leader
 ===================== ======================================= ================================
 """
 
@@ -31,7 +32,7 @@ from raftkv.raft.messages import (
     Snapshot,
     TimeoutNow,
 )
-from raftkv.values import Index, MemberId, Term
+from raftkv.values import NO_MEMBER, Index, MemberId, Term
 
 
 class Follower:
@@ -51,6 +52,9 @@ class Follower:
         state = self._state
         state.election_elapsed += 1
         if not state.is_voter or state.is_installing:
+            if state.election_elapsed >= state.timeout_ticks:
+                # It cannot campaign, but it can tell its clients that nobody leads.
+                state.leader_id = NO_MEMBER
             return None
         if state.is_only_voter:
             # Nobody else could be leading: waiting would only delay the start.
