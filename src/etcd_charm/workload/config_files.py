@@ -4,11 +4,13 @@ The only module that knows `jinja2`. An unknown variable in a template is an err
 string: an empty `trusted-ca-file` would switch a check off.
 """
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
+from etcd_charm.workload import service
 from etcd_charm.workload.engine import Wanted
 from etcd_charm.workload.memory import FirstStart
 from etcd_charm.workload.paths import SERVICE, USER, Paths
@@ -16,11 +18,12 @@ from etcd_charm.workload.paths import SERVICE, USER, Paths
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The three texts."""
+    """The texts."""
 
     config: str
     unit_file: str
     environment: str
+    wake: str
 
 
 def render_files(
@@ -47,6 +50,8 @@ def render_files(
         "paths": paths,
         "home": home,
         "service": SERVICE,
+        "wake_unit": service.name_wake(wanted.unit, "stopped"),
+        "wake_command": shlex.join(service.list_wake_command(wanted.unit, paths.charm)),
         "user": USER,
         "first": first_start or steady,
         "listen_client": list_listeners(
@@ -70,6 +75,7 @@ def render_files(
         config=render("etcd.conf.yml.j2"),
         unit_file=render("raftkvd.service.j2"),
         environment=render("environment.j2"),
+        wake=render("wake.sh.j2"),
     )
 
 

@@ -91,6 +91,7 @@ class LocalWorkload:
         files = config_files.render_files(self._paths, self._desired, home, memory.first_start)
         host.write_file(self._paths.config, files.config, mode=0o640, group=USER)
         host.write_file(self._paths.environment, files.environment, mode=0o600)
+        host.write_file(self._paths.wake, files.wake, mode=0o755)
         if host.write_file(self._paths.unit_file, files.unit_file, mode=0o644):
             service.reload_units()
 

@@ -83,6 +83,11 @@ class Paths:
         return self.var / "data"
 
     @property
+    def wake(self) -> Path:
+        """The script that gives the charm a hook when the engine has stopped by itself."""
+        return self.var / "wake.sh"
+
+    @property
     def memory(self) -> Path:
         """What this machine remembers and nobody else can tell."""
         return self.var / "memory.json"

@@ -77,23 +77,30 @@ def restart() -> bool:
     return start()
 
 
+def name_wake(unit: str, suffix: str) -> str:
+    """Return the name of a transient systemd unit that wakes a Juju unit."""
+    return f"etcd-wake-{unit.replace('/', '-')}-{suffix}"
+
+
+def list_wake_command(unit: str, charm: Path) -> list[str]:
+    """Return the command that gives a Juju unit a hook of its own."""
+    dispatch = f"JUJU_DISPATCH_PATH=hooks/{WAKE_EVENT} {charm}/dispatch"
+    return ["/usr/bin/juju-exec", "-u", unit, dispatch]
+
+
 def schedule_wake(unit: str, charm: Path, after_s: int) -> None:
     """Run a hook of this unit after a while, instead of any timer set before."""
-    prefix = f"etcd-wake-{unit.replace('/', '-')}"
     with contextlib.suppress(host.ProgramFailed):
-        host.run_program(["systemctl", "stop", f"{prefix}-*.timer"])
+        host.run_program(["systemctl", "stop", f"{name_wake(unit, '*')}.timer"])
     host.run_program(
         [
             "systemd-run",
             "--no-block",
             "--collect",
             "--quiet",
-            f"--unit={prefix}-{uuid.uuid4().hex[:8]}",
+            f"--unit={name_wake(unit, uuid.uuid4().hex[:8])}",
             f"--on-active={max(1, after_s)}",
             "--timer-property=AccuracySec=200ms",
-            "/usr/bin/juju-exec",
-            "-u",
-            unit,
-            f"JUJU_DISPATCH_PATH=hooks/{WAKE_EVENT} {charm}/dispatch",
+            *list_wake_command(unit, charm),
         ]
     )
