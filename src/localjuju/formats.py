@@ -23,7 +23,10 @@ _NUMBER = re.compile(
     r"|[-+]?0x[0-9a-fA-F_]+$|[-+]?0b[01_]+$|[-+]?0o[0-7_]+$"
 )
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
-_TIME = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([Tt ].*)?$")
+_TIME = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}"
+    r"([Tt]\d{1,2}:\d{1,2}:\d{1,2}(\.\d+)?(Z|[-+]\d\d:\d\d)| \d{1,2}:\d{1,2}:\d{1,2}(\.\d+)?)?$"
+)
 
 
 class Ordered(dict[str, Any]):
@@ -63,6 +66,11 @@ def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:float", go_number(number))
 
 
+# What looks like a time to PyYAML is more than what does to go-yaml: _represent_text decides.
+_Dumper.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeDumper.yaml_implicit_resolvers.items()
+}
 _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(dict, _represent_map)
 _Dumper.add_representer(Ordered, _represent_map)

@@ -81,7 +81,7 @@ def _leadership(local: LocalState, remote: RemoteState) -> Operation | None:
     if not _is_settled(local, remote):
         return None
     if remote.leader and not local.leader:
-        return RunHook(Hook("leader-elected"))
+        return RunHook(Hook("leader-elected", version=remote.leader_settings))
     if not remote.leader and local.leader_settings != remote.leader_settings:
         return RunHook(Hook("leader-settings-changed", version=remote.leader_settings))
     return None

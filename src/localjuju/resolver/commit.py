@@ -23,7 +23,7 @@ def _lifecycle(local: LocalState, hook: Hook) -> LocalState:
         case "install":
             return replace(local, installed=True)
         case "leader-elected":
-            return replace(local, leader=True)
+            return replace(local, leader=True, leader_settings=hook.version)
         case "leader-settings-changed":
             return replace(local, leader_settings=hook.version)
         case "config-changed":

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.conformance.hooktools import world as worlds
 
 from localjuju import hook_client, hook_env, observe, paths
 from localjuju.entities import Task, Unit
@@ -24,7 +26,6 @@ from localjuju.operations import enter_scope, finish_task, outcome_message
 from localjuju.resolver import committed, next_operation
 from localjuju.resolver.state import QUEUED, Adopt, Hook, LocalState, RunHook
 from localjuju.runner import Outcome
-from tests.conformance.hooktools import world as worlds
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 HOOKS_MAX = 60
@@ -223,9 +224,7 @@ def run_case(case: dict[str, Any], folder: Path) -> list[str]:
         sandbox.close()
 
 
-def _problems(
-    case: dict[str, Any], sandbox: Sandbox, described: dict[str, Any]
-) -> Iterator[str]:
+def _problems(case: dict[str, Any], sandbox: Sandbox, described: dict[str, Any]) -> Iterator[str]:
     unit = case["world"]["unit"]
     sandbox.enter(unit, described)
     interrupted = False
@@ -293,9 +292,9 @@ def compare(
     expected_code = step.get("exit", 0)
     if done.returncode != expected_code:
         yield f"exit {done.returncode}, not {expected_code}; stderr {stderr!r}"
-    if not {"stdout_match", "stdout_json", "stdout_sorted"} & set(step):
-        if stdout != step.get("stdout", ""):
-            yield f"stdout {stdout!r}, not {step.get('stdout', '')!r}"
+    exact = not {"stdout_match", "stdout_json", "stdout_sorted"} & set(step)
+    if exact and stdout != step.get("stdout", ""):
+        yield f"stdout {stdout!r}, not {step.get('stdout', '')!r}"
     if "stdout_match" in step and not re.fullmatch(step["stdout_match"], stdout, re.DOTALL):
         yield f"stdout {stdout!r} does not match {step['stdout_match']!r}"
     if "stdout_json" in step and not _same(step["stdout_json"], json.loads(stdout)):
@@ -321,7 +320,9 @@ def _same(expected: Any, found: Any) -> bool:
     if expected == "<any>":
         return True
     if isinstance(expected, dict) and isinstance(found, dict):
-        return expected.keys() == found.keys() and all(_same(v, found[k]) for k, v in expected.items())
+        return expected.keys() == found.keys() and all(
+            _same(v, found[k]) for k, v in expected.items()
+        )
     if isinstance(expected, list) and isinstance(found, list):
         return len(expected) == len(found) and all(map(_same, expected, found))
     return bool(expected == found)
@@ -329,8 +330,6 @@ def _same(expected: Any, found: Any) -> bool:
 
 def main() -> int:
     """Run case files given on the command line and list what failed."""
-    import tempfile
-
     failures = total = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in sys.argv[1:]:

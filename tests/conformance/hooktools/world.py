@@ -118,7 +118,9 @@ def _unit(
     said = body.get("workload") or {}
     workload = Status(said.get("status", "active"), said.get("message", ""), now)
     local = LocalState(deployed=charm, installed=True, started=True)
-    unit = Unit(name, name.partition("/")[0], machine, workload, Status("idle", "", now), local=local)
+    unit = Unit(
+        name, name.partition("/")[0], machine, workload, Status("idle", "", now), local=local
+    )
     unit.life = body.get("life", "alive")
     records.units[name] = unit
     return unit
@@ -161,7 +163,9 @@ def _relation(
             created=True,
         )
         local = unit.local
-        unit.local = LocalState(**{**vars(local), "relations": {**local.relations, str(number): seen}})
+        unit.local = LocalState(
+            **{**vars(local), "relations": {**local.relations, str(number): seen}}
+        )
 
 
 def _sees(name: str, other: str, app: str, remote: str) -> bool:
@@ -225,11 +229,11 @@ def _secret(
     del world
 
 
-def _lease(
-    records: Records, world: dict[str, Any], context: dict[str, Any], now: float
-) -> None:
+def _lease(records: Records, world: dict[str, Any], context: dict[str, Any], now: float) -> None:
     unit = world["unit"]
-    holder = next((name for name, body in world["units"].items() if (body or {}).get("leader")), "")
+    holder = next(
+        (name for name, body in world["units"].items() if (body or {}).get("leader")), ""
+    )
     if context.get("leader"):
         holder = unit
     elif holder == unit and "leader" in context:

@@ -103,8 +103,10 @@ def test_related_application_reads_a_granted_secret(juju: jubilant.Juju, charms:
     juju.deploy(charms / "spade.charm")
     juju.integrate("sprout:feed", "spade:feed")
     juju.wait(
-        lambda status: settled(status)
-        and status.apps["spade"].units["spade/0"].workload_status.message == "one",
+        lambda status: (
+            settled(status)
+            and status.apps["spade"].units["spade/0"].workload_status.message == "one"
+        ),
         delay=0.1,
     )
     secret = juju.secrets()[0]
@@ -196,7 +198,11 @@ def test_leaving_unit_and_those_that_stay(juju: jubilant.Juju) -> None:
 
 def test_detached_storage_keeps_its_content(juju: jubilant.Juju) -> None:
     shown = juju.status().storage.storage
-    own = next(name for name, item in shown.items() if item.attachments and "sprout/1" in item.attachments.units)
+    own = next(
+        name
+        for name, item in shown.items()
+        if item.attachments and "sprout/1" in item.attachments.units
+    )
     juju.cli("detach-storage", own)
     juju.wait(lambda _: hooks(juju, "sprout/1")[-1] == "data-storage-detaching", delay=0.1)
     juju.wait(lambda status: status.storage.storage[own].status.current == "detached", delay=0.1)

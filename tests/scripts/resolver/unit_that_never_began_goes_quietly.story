@@ -1,0 +1,4 @@
+relation 0 ring peer
+life dying
+run
+    dead
