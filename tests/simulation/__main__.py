@@ -1,7 +1,7 @@
 """``./run simulate --seeds N [--seed S] [--mutant NAME] [--list-mutants]``.
 
-Prints one line per seed with its trace hash. The exit code is 0 when no seed found anything, or,
-with ``--mutant``, when some seed found the planted bug.
+Prints one line per seed with its trace hash, and the story of each seed that failed. The exit code
+is 1 when a seed failed, also when the bug was planted; with ``--mutant`` the first find ends the run.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def main() -> int:
     for outcome in _run_all(seeds, arguments.mutant, arguments.jobs):
         if isinstance(outcome, Failure):
             failures.append(outcome)
+            _print_failure(outcome, arguments.mutant)
             if arguments.mutant:
                 break
-            _print_failure(outcome)
         else:
             simulated_s += outcome.simulated_s
             if not arguments.quiet:
@@ -51,7 +51,7 @@ def main() -> int:
         f"{elapsed:.1f} s ({simulated_s / elapsed:.0f} per second)"
     )
     if arguments.mutant:
-        return _conclude_mutant(arguments.mutant, failures, arguments.seed)
+        _conclude_mutant(arguments.mutant, failures, arguments.seed)
     return 1 if failures else 0
 
 
@@ -77,20 +77,20 @@ def _print_report(report: SeedReport) -> None:
     )
 
 
-def _print_failure(failure: Failure) -> None:
+def _print_failure(failure: Failure, mutant: str | None) -> None:
     print("\n".join(failure.timeline))
-    print(f"seed {failure.seed} FAILED: {failure.reason}")
-    print(f"again: ./run simulate --seeds 1 --seed {failure.seed}", flush=True)
+    print(f"seed {failure.seed:6}  trace {failure.trace_hash}  FAILED: {failure.reason}")
+    planted = f" --mutant {mutant}" if mutant else ""
+    print(f"again: ./run simulate --seeds 1 --seed {failure.seed}{planted}", flush=True)
 
 
-def _conclude_mutant(mutant: str, failures: list[Failure], first_seed: int) -> int:
+def _conclude_mutant(mutant: str, failures: list[Failure], first_seed: int) -> None:
     if not failures:
         print(f"mutant {mutant}: NOT FOUND")
-        return 1
+        return
     found = failures[0]
     count = found.seed - first_seed + 1
     print(f"mutant {mutant}: found by seed {found.seed} (after {count} seeds): {found.reason}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -24,12 +24,15 @@ _REGRESSIONS = [
     if line and not line.startswith("#")
 ]
 QUICK_MUTANTS = {
-    "ack-before-fsync": 200,
-    "duplicates-applied": 20,
-    "read-before-own-commit": 50,
-    "read-without-quorum": 100,
-    "sessions-not-in-snapshot": 50,
+    "ack-before-fsync": 40,
+    "duplicates-applied": 30,
+    "learner-counted-as-voter": 30,
+    "read-before-own-commit": 30,
+    "sessions-not-in-snapshot": 40,
     "term-not-persisted": 100,
+    "truncate-on-stale-append": 60,
+    "two-changes-at-once": 60,
+    "vote-not-persisted": 80,
     "vote-without-log-check": 50,
 }
 """Mutants that are found soon, and the seeds within which they must be. The others are left to

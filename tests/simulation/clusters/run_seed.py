@@ -21,6 +21,7 @@ class Failure:
     seed: int
     reason: str
     timeline: list[str]
+    trace_hash: str
 
 
 def run_seed(seed: int, mutant: str | None = None) -> SeedReport | Failure:
@@ -33,7 +34,7 @@ def run_seed(seed: int, mutant: str | None = None) -> SeedReport | Failure:
         with contextlib.suppress(Violation, InvariantViolated, AssertionError):
             _run(world, mutant)
             reason += " (DID NOT REPEAT: the simulation is not deterministic)"
-        return Failure(seed, reason, world.timeline[-TIMELINE_LINES_MAX:])
+        return Failure(seed, reason, world.timeline[-TIMELINE_LINES_MAX:], world.trace_hash())
 
 
 def _run(world: World, mutant: str | None) -> SeedReport:
