@@ -63,7 +63,9 @@ def _represent_map(dumper: yaml.SafeDumper, mapping: dict[Any, Any]) -> yaml.Nod
 
 
 def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", go_number(number))
+    text = go_number(number)
+    kind = "int" if text.lstrip("-").isdigit() else "float"
+    return dumper.represent_scalar(f"tag:yaml.org,2002:{kind}", text)
 
 
 # What looks like a time to PyYAML is more than what does to go-yaml: _represent_text decides.
