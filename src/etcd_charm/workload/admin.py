@@ -18,9 +18,10 @@ CALL_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 5.0
 """A membership change passes through Raft, maybe behind an election."""
 SNAPSHOT_TIMEOUT_S = 600.0
-PROBES_MAX = 16
+PROBES_MAX = 32
 """Threads for asking members in parallel; a cluster has at most seven voters or so."""
 
+_Question = TypeVar("_Question")
 _Answer = TypeVar("_Answer")
 
 
@@ -43,13 +44,11 @@ class Admin:
         if not self._certificate.is_file():
             return None
         urls = list(dict.fromkeys(url for url in (own_url, *peer_urls) if url))
-        lists = _ask_all(urls, self._list_members)
-        current = next((members for members in lists.values() if members), None)
-        if current is None:
-            local = _ask_all(urls, self._list_locally)
-            members = next((members for members in local.values() if members), None)
-        else:
-            members = current
+        questions = [(url, is_current) for url in urls for is_current in (True, False)]
+        answers = _ask_all(questions, self._list)
+        current = next((answers[url, True] for url in urls if answers[url, True]), None)
+        local = next((answers[url, False] for url in urls if answers[url, False]), None)
+        members = current or local
         if members is None:
             return None
         return self._probe(members, has_quorum=current is not None)
@@ -71,17 +70,12 @@ class Admin:
             version=min((status.version for status in answers), default=""),
         )
 
-    def _list_members(self, url: str) -> tuple[Member, ...] | None:
+    def _list(self, question: tuple[str, bool]) -> tuple[Member, ...] | None:
+        """Ask one member for the list: the current one through a quorum, or as it knows it."""
+        url, is_current = question
         try:
             with self._connect(url, CALL_TIMEOUT_S) as client:
-                return client.member_list(linearizable=True)
-        except (KvClientError, OSError):
-            return None
-
-    def _list_locally(self, url: str) -> tuple[Member, ...] | None:
-        try:
-            with self._connect(url, CALL_TIMEOUT_S) as client:
-                return client.member_list(linearizable=False)
+                return client.member_list(linearizable=is_current)
         except (KvClientError, OSError):
             return None
 
@@ -132,7 +126,7 @@ class Admin:
             Retry: if none does.
         """
         for url in urls:
-            members = self._list_members(url)
+            members = self._list((url, True))
             if members is not None:
                 return members
         raise Retry("no member answers")
@@ -143,9 +137,10 @@ class Admin:
 
     def read_lists(self, urls: Sequence[str]) -> Mapping[str, frozenset[MemberId] | None]:
         """Return the ids that each member lists by itself, `None` for a silent one."""
+        answers = _ask_all([(url, False) for url in urls], self._list)
         return {
             url: None if members is None else frozenset(MemberId(m.member_id) for m in members)
-            for url, members in _ask_all(urls, self._list_locally).items()
+            for (url, _), members in answers.items()
         }
 
     def save_snapshot(self, url: str, write: Callable[[bytes], object]) -> int:
@@ -175,12 +170,14 @@ class Admin:
         raise Retry(problem)
 
 
-def _ask_all(urls: Sequence[str], ask: Callable[[str], _Answer]) -> dict[str, _Answer]:
+def _ask_all(
+    questions: Sequence[_Question], ask: Callable[[_Question], _Answer]
+) -> dict[_Question, _Answer]:
     """Ask members in parallel; each call has its own deadline, so the whole has one too."""
-    if not urls:
+    if not questions:
         return {}
-    with ThreadPoolExecutor(max_workers=min(len(urls), PROBES_MAX)) as pool:
-        return dict(zip(urls, pool.map(ask, urls), strict=True))
+    with ThreadPoolExecutor(max_workers=min(len(questions), PROBES_MAX)) as pool:
+        return dict(zip(questions, pool.map(ask, questions), strict=True))
 
 
 def _view_member(member: Member, status: MemberStatus | None) -> MemberView:

@@ -37,7 +37,10 @@ class Curl:
         juju.run(unit, "generate-client-certificates")
         juju.scp(f"{unit}:{ARCHIVE}", directory / ARCHIVE)
         with tarfile.open(directory / ARCHIVE) as archive:
-            archive.extractall(directory, filter="data")
+            for member in archive:
+                content = archive.extractfile(member)
+                assert content is not None
+                (directory / member.name).write_bytes(content.read())
         self._juju, self._directory, self._app = juju, directory, app
 
     def _run(self, address: str, path: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -117,7 +117,9 @@ def test_no_secret_is_readable_by_others(juju):
     )
     assert done.stdout.strip() == ""
     show = json.loads(juju.cli("show-unit", "etcd/0", "--format", "json"))
-    assert "PRIVATE KEY" not in json.dumps(show["etcd/0"].get("relation-info", []))
+    peers = [r for r in show["etcd/0"]["relation-info"] if r["endpoint"] == "cluster"]
+    assert peers
+    assert "PRIVATE KEY" not in json.dumps(peers)
 
 
 @pytest.mark.parametrize("members", [2, 1])

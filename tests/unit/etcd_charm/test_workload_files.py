@@ -3,6 +3,8 @@
 import datetime as dt
 import os
 import stat
+import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -214,3 +216,24 @@ def test_an_engine_is_installed_without_network_and_switched_by_a_link(paths, tm
     assert install.install_engine(machine, None) == "0.2.0"
     assert machine.engine.resolve() != first
     assert first.is_dir(), "the version before stays"
+
+
+def test_an_attached_bundle_wins_over_the_wheels_of_the_charm(paths, tmp_path):
+    wheel = tmp_path / "raftkv-0.9.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("raftkv/__init__.py", "")
+    bundle = tmp_path / "bundle.tar.gz"
+    with tarfile.open(bundle, "w:gz") as archive:
+        archive.add(wheel, arcname=f"some/folder/{wheel.name}")
+    machine = Paths(charm=tmp_path / "no-charm", root=paths.root)
+    assert install.install_engine(machine, bundle) == "0.9.0"
+    assert machine.engine.resolve().name.startswith("bundle-")
+
+
+def test_a_clean_end_of_the_engine_wakes_the_charm_and_a_crash_does_not(paths, authorities):
+    files = config_files.render_files(paths, make_wanted(authorities), Path("/srv/x"), None)
+    assert "hooks/cluster_wake" in files.wake
+    assert f"ExecStopPost=+-{paths.wake}" in files.unit_file
+    crashed = {"SERVICE_RESULT": "exit-code", "PATH": "/nonexistent"}
+    done = subprocess.run(["/bin/sh", "-c", files.wake], env=crashed, check=False)
+    assert done.returncode == 0, "it ends before it would start anything"
