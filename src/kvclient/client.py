@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class Client:
         if not endpoints:
             raise ValueError("at least one endpoint is needed")
         self.endpoints = tuple(endpoints)
-        self._tls = tls
+        self._tls = tls or ClientTLS()
+        self._context: ssl.SSLContext | None = None
         self._timeout_s = timeout_s
         self._connections: dict[str, Connection] = {}
         self._first = 0
@@ -201,7 +203,7 @@ class Client:
         connection: http.client.HTTPConnection
         try:
             if parts.scheme == "https":
-                context = (self._tls or ClientTLS()).context()
+                context = self._tls.context()
                 context.set_alpn_protocols(["http/1.1"])
                 connection = http.client.HTTPSConnection(
                     host, port, timeout=self._timeout_s, context=context
@@ -224,7 +226,7 @@ class Client:
         request = m.WatchRequest(
             create_request=m.WatchCreateRequest(key, range_end, start_revision)
         )
-        connection = Connection(self.endpoints[self._first], self._tls, self._timeout_s)
+        connection = self._dial(self.endpoints[self._first], self._timeout_s)
         try:
             _, stream = connection.open(
                 b"/etcdserverpb.Watch/Watch",
@@ -250,8 +252,8 @@ class Client:
         """
         body = encode(request)
         deadline = time.monotonic() + self._timeout_s
+        last: Unavailable | None = None
         while True:
-            last: Unavailable | None = None
             for position in range(len(self.endpoints)):
                 at = (self._first + position) % len(self.endpoints)
                 left = deadline - time.monotonic()
@@ -277,9 +279,18 @@ class Client:
         connection = self._connections.get(endpoint)
         if connection is not None and connection.is_usable:
             return connection
-        connection = Connection(endpoint, self._tls, timeout_s or self._timeout_s)
+        connection = self._dial(endpoint, timeout_s or self._timeout_s)
         self._connections[endpoint] = connection
         return connection
+
+    def _dial(self, endpoint: str, timeout_s: float) -> Connection:
+        return Connection(endpoint, self._load_context, timeout_s, self._tls.server_name)
+
+    def _load_context(self) -> ssl.SSLContext:
+        """Made once: reading certificate files costs more than a call."""
+        if self._context is None:
+            self._context = self._tls.context()
+        return self._context
 
 
 def prefix_end(prefix: bytes) -> bytes:

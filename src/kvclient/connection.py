@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from etcdwire import grpc
 from etcdwire.errors import Code
 from etcdwire.frames import ConnectionProtocolError
 from etcdwire.http2_client import ClientSession, ClientStream
-from kvclient.errors import RETRYABLE_CODES, RequestError, Unavailable
+from kvclient.errors import RETRYABLE_CODES, KvClientError, RequestError, Unavailable
 
 USER_AGENT = b"kvclient/0.1"
 READ_BYTES = 256 << 10
@@ -33,9 +34,20 @@ class ClientTLS:
         """The context for dialling.
 
         Raises:
-            OSError: a file is missing or damaged.
+            KvClientError: a file is missing or damaged; names it.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        for path in (self.ca_file, self.cert_file, self.key_file):
+            if path and not os.access(path, os.R_OK):
+                raise KvClientError(f"cannot read {path}: no such file, or no permission")
+        try:
+            self._fill(context)
+        except (ssl.SSLError, OSError) as error:
+            files = ", ".join(p for p in (self.ca_file, self.cert_file, self.key_file) if p)
+            raise KvClientError(f"cannot use {files}: {error}") from None
+        return context
+
+    def _fill(self, context: ssl.SSLContext) -> None:
         if self.insecure_skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -46,7 +58,6 @@ class ClientTLS:
         if self.cert_file:
             context.load_cert_chain(self.cert_file, self.key_file or None)
         context.set_alpn_protocols(["h2"])
-        return context
 
 
 def describe_tls_problem(error: ssl.SSLError) -> str:
@@ -66,7 +77,13 @@ def describe_tls_problem(error: ssl.SSLError) -> str:
 class Connection:
     """Calls to one endpoint, one after the other."""
 
-    def __init__(self, endpoint: str, tls: ClientTLS | None, timeout_s: float) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        context: Callable[[], ssl.SSLContext],
+        timeout_s: float,
+        server_name: str = "",
+    ) -> None:
         """Connect.
 
         Raises:
@@ -87,9 +104,7 @@ class Connection:
         self._socket: socket.socket = raw
         if parts.scheme == "https":
             try:
-                context = (tls or ClientTLS()).context()
-                name = tls.server_name if tls is not None and tls.server_name else host
-                self._socket = context.wrap_socket(raw, server_hostname=name)
+                self._socket = context().wrap_socket(raw, server_hostname=server_name or host)
             except ssl.SSLError as error:
                 raw.close()
                 raise Unavailable(describe_tls_problem(error), endpoint) from None

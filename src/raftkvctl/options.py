@@ -31,7 +31,8 @@ def add_global_flags(parser: argparse.ArgumentParser) -> None:
     add("--endpoints", "--endpoint", "--peers", "-C", default=none, metavar="URLS")
     add("--cacert", "--ca-file", default=none, metavar="FILE", help="who signs the servers")
     add("--cert", "--cert-file", default=none, metavar="FILE", help="client certificate")
-    add("--key", "--key-file", default=none, metavar="FILE", help="its key")
+    # Not ``key``: that is what most commands call their first argument.
+    add("--key", "--key-file", dest="tls_key", default=none, metavar="FILE", help="its key")
     add("--insecure-skip-tls-verify", action="store_true", default=none)
     add("--command-timeout", "--timeout", "--total-timeout", default=none, metavar="5s")
     add("--dial-timeout", default=none, metavar="2s", help="accepted")
@@ -63,7 +64,7 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Op
     tls = ClientTLS(
         pick("cacert", "ETCDCTL_CACERT", "ETCDCTL_CA_FILE"),
         pick("cert", "ETCDCTL_CERT", "ETCDCTL_CERT_FILE"),
-        pick("key", "ETCDCTL_KEY", "ETCDCTL_KEY_FILE"),
+        pick("tls_key", "ETCDCTL_KEY", "ETCDCTL_KEY_FILE"),
         insecure_skip_verify=pick(
             "insecure_skip_tls_verify", "ETCDCTL_INSECURE_SKIP_TLS_VERIFY"
         ).lower()
