@@ -7,7 +7,9 @@ state: a queued hook is run, one that was running counts as failed and is retrie
 
 import random
 import threading
-from dataclasses import dataclass, field, replace
+import traceback
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +21,7 @@ from localjuju.errors import JujuError
 from localjuju.hook_context import HookContext, MemberCache
 from localjuju.hook_server import HookServer
 from localjuju.hook_tools import TOOLS, Answer
+from localjuju.juju_exec import PLAIN_PATH, Commands, ignore_output, parse_commands
 from localjuju.keeper import MachineKeeper
 from localjuju.operations import HookWork, TaskWork
 from localjuju.resolver import next_operation
@@ -55,18 +58,6 @@ class Host(Protocol):
 
     def bury(self, unit_name: str) -> None:
         """Take a dead unit and what only it used out of the model."""
-
-
-@dataclass
-class Commands:
-    """A request of juju-exec that waits for its turn."""
-
-    identifier: str
-    script: str
-    relation: int | None = None
-    remote_unit: str = ""
-    done: threading.Event = field(default_factory=threading.Event)
-    answer: Answer = field(default_factory=Answer)
 
 
 class UnitAgent(threading.Thread):
@@ -117,10 +108,10 @@ class UnitAgent(threading.Thread):
 
     def run_commands(self, words: list[str], folder: str) -> Answer:  # noqa: ARG002
         """Queue commands of juju-exec and wait until they have run."""
-        request, no_context = _parse_exec(words, str(self._next_run()))
+        request, no_context = parse_commands(words, str(self._next_run()))
         if no_context:
             outcome = Run(self.keeper.container, self.run_name()).execute(
-                ["/bin/bash", "-c", request.script], {"PATH": observe_path()}, "/", _ignore
+                ["/bin/bash", "-c", request.script], {"PATH": PLAIN_PATH}, "/", ignore_output
             )
             return Answer(outcome.code, outcome.stdout, outcome.stderr)
         with self.book.change():
@@ -150,8 +141,9 @@ class UnitAgent(threading.Thread):
                 break
             try:
                 self._perform(operation)
-            except JujuError as error:
-                self.note("ERROR", "juju.worker.uniter", str(error))
+            except Exception as error:  # noqa: BLE001  # an agent outlives its operations
+                text = str(error) if isinstance(error, JujuError) else traceback.format_exc()
+                self.note("ERROR", "juju.worker.uniter", text)
                 self.book.wait_for(self._is_over, RETRY_FIRST_SECONDS)
         if self._server is not None:
             self._server.close()
@@ -180,7 +172,7 @@ class UnitAgent(threading.Thread):
                     self.book.changed.wait()
                     continue
                 missing = self._unprovisioned()
-                if not missing:
+                if not missing and self._server is not None:
                     operation, wake = self._choose()
                     if operation is not None:
                         return operation
@@ -391,47 +383,5 @@ class UnitAgent(threading.Thread):
         self._volumes.release(item)
 
 
-def observe_path() -> str:
-    """Return the PATH of commands that run outside a hook context."""
-    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def _ignore(stream: str, line: str) -> None:
-    del stream, line
-
-
 def _clock() -> str:
-    from datetime import datetime, timezone  # noqa: PLC0415
-
     return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _parse_exec(words: list[str], identifier: str) -> tuple[Commands, bool]:
-    """Parse the command line of juju-exec; the unit was found by the client."""
-    import shlex  # noqa: PLC0415
-
-    rest = list(words)
-    relation: int | None = None
-    remote_unit, no_context, unit_given = "", False, False
-    while rest and rest[0].startswith("-"):
-        word = rest.pop(0)
-        name, equals, value = word.lstrip("-").partition("=")
-        if name in {"no-context", "force-remote-unit", "operator"}:
-            no_context = no_context or name == "no-context"
-            continue
-        if word == "--":
-            break
-        if not equals and rest:
-            value = rest.pop(0)
-        if name in {"u", "unit"}:
-            unit_given = True
-        elif name in {"r", "relation"}:
-            relation = int(value.rpartition(":")[2])
-        elif name == "remote-unit":
-            remote_unit = value
-    if not unit_given and len(rest) > 1 and "/" in rest[0] and " " not in rest[0]:
-        rest.pop(0)
-    if rest and rest[0] == "--":
-        rest.pop(0)
-    script = rest[0] if len(rest) == 1 else shlex.join(rest)
-    return Commands(identifier, script, relation, remote_unit), no_context

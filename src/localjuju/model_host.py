@@ -15,7 +15,8 @@ from localjuju import deployment
 from localjuju.agent import UnitAgent
 from localjuju.book import Book
 from localjuju.debug_log import ModelLog
-from localjuju.entities import Storage
+from localjuju.entities import Status, Storage
+from localjuju.errors import JujuError
 from localjuju.journal import Journal
 from localjuju.keeper import MachineKeeper
 from localjuju.machines import cgroups
@@ -76,7 +77,11 @@ class ModelHost:
                 new_units = [n for n in self.book.records.units if n not in self.agents]
                 hopeless = self._hopeless_units()
             for number in new_machines:
-                self._keep(number)
+                try:
+                    self._keep(number)
+                except JujuError as error:
+                    self._refuse_machine(number, str(error))
+                    continue
             for name in hopeless:
                 self.bury(name)
             for name in new_units:
@@ -124,6 +129,16 @@ class ModelHost:
         )
         self.keepers[number] = keeper
         keeper.start()
+
+    def _refuse_machine(self, number: str, text: str) -> None:
+        """Say on the machine why it cannot be; its units wait until they are removed."""
+        self.log.write(f"machine-{number}", "ERROR", "localjuju.machine", text)
+        with self.book.change() as records:
+            machine = records.machines[number]
+            machine.status = Status("provisioning error", text, self.book.now())
+            machine.base = "host"
+            machine.wanted = False
+        self._keep(number)
 
     def _employ(self, name: str) -> None:
         with self.book.read() as records:

@@ -6,6 +6,7 @@ unit is, no packet for it leaves through another interface.
 
 import ipaddress
 import json
+import shutil
 import socket
 import subprocess
 import threading
@@ -61,6 +62,7 @@ class Network:
                 Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1\n")
             ip("addr", "replace", f"{self.gateway}/24", "dev", self.bridge)
             ip("link", "set", self.bridge, "up")
+            self._let_pass("-C", "-I")
             metric = str(UNREACHABLE_METRIC)
             ip("route", "replace", "unreachable", str(self.subnet), "metric", metric)
 
@@ -69,10 +71,25 @@ class Network:
         with self._lock:
             if self.subnet is not None:
                 ip("route", "del", "unreachable", str(self.subnet), check=False)
+            self._let_pass("-C", "-D", present=True)
             ip("link", "del", self.bridge, check=False)
             self._file.unlink(missing_ok=True)
             self.subnet = None
             self._next = FIRST_HOST
+
+    def _let_pass(self, check: str, act: str, *, present: bool = False) -> None:
+        """Where bridged frames go through a firewall that drops (Docker's), allow our own.
+
+        Machines on one bridge then still reach each other; nothing is forwarded elsewhere.
+        """
+        switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        program = shutil.which("iptables")
+        if program is None or not switch.exists() or switch.read_text().strip() != "1":
+            return
+        rule = ["FORWARD", "-i", self.bridge, "-o", self.bridge, "-j", "ACCEPT"]
+        found = subprocess.run([program, "-w", check, *rule], capture_output=True, check=False)
+        if (found.returncode == 0) == present:
+            subprocess.run([program, "-w", act, *rule], capture_output=True, check=False)
 
     def take_address(self) -> str:
         """Return a fresh host address; the last ones are reused when all were taken."""

@@ -1,5 +1,6 @@
 """``juju status`` as a value: the JSON form, from which the tables are made too."""
 
+import platform
 from typing import Any
 
 from localjuju import leadership, ports, status_rules
@@ -11,7 +12,8 @@ from localjuju.resolver.state import ALIVE
 
 CONTROLLER = "localjuju"
 CLOUD = "localhost"
-HARDWARE = "arch=amd64 virt-type=container"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+HARDWARE = f"arch={ARCHITECTURES.get(platform.machine(), platform.machine())} virt-type=container"
 PREFIX_LENGTH = "/24"
 
 

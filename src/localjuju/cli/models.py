@@ -1,6 +1,6 @@
 """Models, switching, version; and commands about clouds that have no meaning here."""
 
-import threading
+import platform
 from typing import Any
 
 from localjuju import deployment
@@ -12,17 +12,13 @@ from localjuju.formats import go_quote
 from localjuju.hook_env import JUJU_VERSION
 from localjuju.hook_tools.flags import option, switch
 from localjuju.model_host import ModelHost
+from localjuju.status import ARCHITECTURES, CLOUD, CONTROLLER
 
-CONTROLLER = "localjuju"
-CLOUD = "localhost"
 DESTROY_SECONDS = 600.0
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def full_version() -> str:
     """Return the version in the form of ``juju version``."""
-    import platform  # noqa: PLC0415
-
     machine = platform.machine()
     return f"{JUJU_VERSION}-debian-{ARCHITECTURES.get(machine, machine)}"
 
@@ -240,11 +236,6 @@ def refused(session: Session) -> int:
     """Not available in a local model."""
     session.words.clear()
     raise JujuError("not supported by the local model: there is one machine and no cloud")
-
-
-def processes() -> int:
-    """Return the number of threads of the daemon (for tests of idleness)."""
-    return threading.active_count()
 
 
 COMMANDS = {

@@ -1,6 +1,6 @@
 """One machine: start, run commands, stop, crash, freeze; found again by a restarted daemon.
 
-The supervisor is the shell of ``launch.sh``. It owns the mounts and the network namespace, so
+The supervisor is the shell of ``launch_script``. It owns the mounts and the network namespace, so
 a machine that is gone leaves nothing mounted and no interface. ``supervisor_pid`` with its start
 time identifies it across a restart of the daemon (a process id alone may have been reused).
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from localjuju.errors import MachineGone, Refused
 from localjuju.machines import cgroups, rootfs
+from localjuju.machines.launch_script import LAUNCH_SCRIPT
 from localjuju.network import Network
 
 BOOT_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
 REBOOT_CODE = 133
 LOGIN_GROUP = "ljj-login"
-LAUNCHER = Path(__file__).with_name("launch.sh")
 PLAIN_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
@@ -117,11 +117,12 @@ class Container:
         text = "".join(f"--bind={source}:{target}\n" for source, target in binds)
         (self.directory / "binds").write_text(text)
         (self.directory / "exit").unlink(missing_ok=True)
+        (self.directory / "launch").write_text(LAUNCH_SCRIPT)
 
     def _launch(self) -> None:
         command = [
             "unshare", "--mount", "--net", "--propagation", "private",
-            "sh", str(LAUNCHER), str(self.directory), self.name,
+            "sh", str(self.directory / "launch"), str(self.directory), self.name,
         ]  # fmt: skip
         with (self.directory / "console.log").open("ab") as console:
             self._child = subprocess.Popen(

@@ -1,13 +1,18 @@
 """One model's life, driven by jubilant: every test goes on where the one before ended."""
 
+import contextlib
 import errno
 import json
+import os
+import select
 import socket
 import subprocess
 from pathlib import Path
 
 import jubilant
 import pytest
+
+from localjuju.paths import state_tag
 
 pytestmark = pytest.mark.integration
 
@@ -220,12 +225,14 @@ def test_removed_application_says_goodbye(juju: jubilant.Juju) -> None:
     assert hooks(juju, "spade/0")[-1] == "feed-relation-broken"
 
 
-def test_nothing_is_left_of_a_destroyed_model(juju: jubilant.Juju, state: Path) -> None:
-    juju.add_model("fallow", config={})
-    juju.model = "meadow"
-    juju.destroy_model("fallow")
-    names = [name["short-name"] for name in json.loads(
-        juju.cli("models", "--format", "json", include_model=False)
-    )["models"]]  # fmt: skip
-    assert names == ["meadow"]
-    assert state.exists()
+def test_nothing_is_left_of_the_last_model(juju: jubilant.Juju, state: Path) -> None:
+    tag = state_tag(state)
+    assert Path(f"/sys/class/net/ljj{tag}").exists()
+    pid = int((state / "daemon.lock").read_text())
+    juju.destroy_model("meadow")
+    assert not Path(f"/sys/class/net/ljj{tag}").exists()
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/ljj{tag}"))
+    assert str(state) not in Path("/proc/self/mounts").read_text()
+    with contextlib.suppress(ProcessLookupError):
+        select.select([os.pidfd_open(pid)], [], [], 10)
+    assert not state.exists()
