@@ -151,6 +151,7 @@ def add_machine(records: Records, now: float, address: Addresses) -> Machine:
         mac=mac_for(host),
         status=Status("pending", "starting", now),
         agent=Status("pending", "", now),
+        base=str(records.model.config.get("localjuju-machine-base", "host")),
         created=now,
     )
     records.machines[number] = machine

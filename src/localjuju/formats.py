@@ -37,6 +37,11 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
+    def check_simple_key(self) -> bool:
+        """Write an empty key as ``"":`` where PyYAML would take two lines for it."""
+        empty = isinstance(self.event, yaml.ScalarEvent) and self.event.value == ""
+        return empty or bool(super().check_simple_key())
+
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     tag = "tag:yaml.org,2002:str"
@@ -46,6 +51,15 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     if looks_typed:
         return dumper.represent_scalar(tag, text, style='"')
     return dumper.represent_scalar(tag, text)
+
+
+def in_order(value: Any) -> Any:
+    """Return a value whose mappings keep the order in which they were made."""
+    if isinstance(value, dict):
+        return Ordered({key: in_order(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return [in_order(item) for item in value]
+    return value
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:

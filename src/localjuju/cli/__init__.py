@@ -42,7 +42,7 @@ def run(session: Session) -> int:
     if not words or words[0] in {"help", "--help", "-h"}:
         session.out(_overview())
         return 0
-    name = words[0]
+    name = "version" if words[0] == "--version" else words[0]
     command = COMMANDS.get(name)
     if command is None:
         session.err(f'ERROR juju: "{name}" is not a juju command. See "juju --help".\n')

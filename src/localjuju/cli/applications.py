@@ -71,10 +71,6 @@ def deploy(session: Session) -> int:
             records, wanted, host.book.now(), session.controller.network.take_address
         )
         records.applications[name].resources = resources
-        if host.book.records.model.config.get("localjuju-machine-base"):
-            for machine in records.machines.values():
-                if machine.boots == 0:
-                    machine.base = str(records.model.config["localjuju-machine-base"])
     where = f"{base} " if base else ""
     session.err(f'Located local charm "{charm.name}", revision {charm.revision}\n')
     session.err(

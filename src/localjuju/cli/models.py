@@ -32,7 +32,7 @@ def version(session: Session) -> int:
         value: Any = {"version": text, "git-commit": "", "compiler": "localjuju"}
         if args.text("format") == "json" and not args.has("all"):
             value = text
-        emit(session, args, value)
+        emit(session, args, value, ordered=True)
     else:
         session.out(text + "\n")
     return 0
@@ -107,7 +107,7 @@ def models(session: Session) -> int:
                 ]
             )
     if args.text("format") != "tabular":
-        emit(session, args, {"models": listed, "current-model": current})
+        emit(session, args, {"models": listed, "current-model": current}, ordered=True)
         return 0
     session.out(f"Controller: {CONTROLLER}\n\n")
     header = [
@@ -156,7 +156,7 @@ def show_model(session: Session) -> int:
     host = session.controller.find(name) if name else session.host()
     with host.book.read():
         shown = _summary(host)
-    emit(session, args, {shown["short-name"]: shown})
+    emit(session, args, {shown["short-name"]: shown}, ordered=True)
     return 0
 
 
@@ -222,7 +222,7 @@ def controllers(session: Session) -> int:
             table([["Controller", "Model", "User", "Access", "Cloud/Region", "Version"], row])
         )
     else:
-        emit(session, args, shown)
+        emit(session, args, shown, ordered=True)
     return 0
 
 

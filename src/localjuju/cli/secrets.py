@@ -73,7 +73,7 @@ def list_secrets(session: Session) -> int:
         found = [s for s in records.secrets.values() if args.text("owner") in {"", s.owner}]
         shown = {s.id: describe(s, reveal=False, revisions=False) for s in found}
     if args.text("format") != "tabular":
-        emit(session, args, shown)
+        emit(session, args, shown, ordered=True)
         return 0
     rows = [["ID", "Name", "Owner", "Rotation", "Revision", "Last updated"]]
     for secret in found:
@@ -114,7 +114,7 @@ def show_secret(session: Session) -> int:
         )
     if args.text("format") == "yaml" and "content" in shown:
         shown["content"] = shown["content"]["Data"]
-    emit(session, args, {secret.id: shown})
+    emit(session, args, {secret.id: shown}, ordered=True)
     return 0
 
 

@@ -48,7 +48,7 @@ def show_status(session: Session) -> int:
     if args.text("format") == "json" and not args.text("output"):
         session.out(json.dumps(value, separators=(",", ":")) + "\n")
     else:
-        emit(session, args, value)
+        emit(session, args, value, ordered=True)
     return 0
 
 
@@ -62,7 +62,7 @@ def show_unit(session: Session) -> int:
         for name in args.positional:
             unit = deployment.find_unit(records, name)
             shown[unit.name] = _unit(records, unit, book.now())
-    emit(session, args, shown)
+    emit(session, args, shown, ordered=True)
     return 0
 
 
@@ -124,7 +124,7 @@ def show_application(session: Session) -> int:
                 "endpoint-bindings": dict.fromkeys(["", *sorted(found)], "alpha"),
                 "units": {unit.name: None for unit in records.units_of(name)},
             }
-    emit(session, args, shown)
+    emit(session, args, shown, ordered=True)
     return 0
 
 
@@ -138,7 +138,12 @@ def show_machine(session: Session) -> int:
             for number in numbers
             if number in records.machines
         }
-    emit(session, args, {"model": session.host().book.records.model.name, "machines": shown})
+    emit(
+        session,
+        args,
+        {"model": session.host().book.records.model.name, "machines": shown},
+        ordered=True,
+    )
     return 0
 
 
