@@ -156,6 +156,8 @@ class Facts:
     """As committed before this hook began: a claim written by this very hook is not in it."""
     cluster_id: str = ""
     """Recorded by a leader once the cluster exists; from then on nobody founds another."""
+    leader_shown: str = ""
+    """The unit that last said it leads; a deposed leader gets no hook of its own from Juju."""
     turn: Turn | None = None
     """The last turn that was granted, in use or given back."""
     turn_done: int = 0

@@ -111,4 +111,6 @@ def _decide_app(facts: Facts, plan: Plan) -> AppWrites:
     record = None
     if facts.is_leader and facts.member is not None and facts.view is not None:
         record = f"{facts.view.cluster_id:x}" if facts.view.cluster_id else None
-    return replace(writes, turn=turn, cluster_id=record)
+    is_news = facts.is_leader and facts.leader_shown != facts.unit
+    leader = facts.unit if is_news else None
+    return replace(writes, turn=turn, cluster_id=record, leader=leader)

@@ -116,6 +116,8 @@ class AppWrites:
     releases_claim: bool = False
     cluster_id: str | None = None
     turn: Turn | None = None
+    leader: str | None = None
+    """Said by a new leader, so that the former one gets a hook and corrects its status."""
     makes_authorities: bool = False
 
 

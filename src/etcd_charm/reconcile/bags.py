@@ -12,6 +12,7 @@ from etcd_charm.cluster.facts import NO_MEMBER, Claim, MemberId, PeerUnit, Turn,
 
 CLAIM: Final = "claim"
 TURN: Final = "turn"
+LEADER: Final = "leader"
 CLUSTER_ID: Final = "cluster-id"
 AUTHORITIES: Final = "authorities"
 CONSUMERS: Final = "consumers"

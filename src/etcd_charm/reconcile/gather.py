@@ -38,6 +38,7 @@ class JujuFacts:
     turn: Turn | None
     turn_done: int
     cluster_id: str
+    leader_shown: str
     peers: tuple[PeerUnit, ...]
     authorities: Authorities | None
     is_authority_related: bool
@@ -107,6 +108,7 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         turn=bags.decode_turn(bag) if bag else None,
         turn_done=int(relation.data[charm.unit].get(bags.TURN_DONE) or "0") if relation else 0,
         cluster_id=bag.get(bags.CLUSTER_ID, "") if bag else "",
+        leader_shown=bag.get(bags.LEADER, "") if bag else "",
         peers=_read_peers(relation),
         authorities=credentials.load_authorities(charm.model, bag) if bag else None,
         is_authority_related=charm.model.get_relation(CERTIFICATES) is not None,

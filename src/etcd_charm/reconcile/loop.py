@@ -152,6 +152,7 @@ class Reconciler:
             has_authorities=juju.authorities is not None,
             claim=juju.claim,
             cluster_id=juju.cluster_id,
+            leader_shown=juju.leader_shown,
             turn=juju.turn,
             turn_done=juju.turn_done,
             peers=juju.peers,

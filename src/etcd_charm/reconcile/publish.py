@@ -39,6 +39,8 @@ class Publisher:
             bag[bags.CLAIM] = ""
         if writes.cluster_id is not None:
             _write(bag, {bags.CLUSTER_ID: writes.cluster_id})
+        if writes.leader is not None:
+            _write(bag, {bags.LEADER: writes.leader})
         if writes.turn is not None:
             _write(bag, {bags.TURN: bags.encode_turn(writes.turn)})
 

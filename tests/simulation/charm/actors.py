@@ -13,6 +13,7 @@ from etcd_charm.cluster.facts import (
     Turn,
     UnitName,
 )
+from etcd_charm.cluster.status import Report
 from etcd_charm.cluster.steps import Plan
 
 BOOT_HOOKS = ("install", "cluster-relation-created", "config-changed", "start")
@@ -22,6 +23,7 @@ BOOT_HOOKS = ("install", "cluster-relation-created", "config-changed", "start")
 class AppBag:
     claim: Claim | None = None
     cluster_id: str = ""
+    leader: str = ""
     turn: Turn | None = None
     has_authorities: bool = False
 
@@ -54,6 +56,8 @@ class Unit:
     absences: tuple[tuple[MemberId, int], ...] = ()
     wanted: str = "config-1"
     last_plan: Plan | None = None
+    last_report: Report | None = None
+    """What `juju status` shows of the unit: it must be right in the end without another hook."""
 
     @property
     def peer_url(self) -> str:

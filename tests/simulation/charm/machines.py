@@ -89,7 +89,7 @@ class Machines:
                 return view
         return None
 
-    def _read_facts(self, unit: Unit) -> Facts:
+    def _read_facts(self, unit: Unit, *, flaky: bool = True) -> Facts:
         peers = self._read_peers(unit)
         token = self.app.claim.token if self.app.claim else ""
         data = DataState.NEW
@@ -116,12 +116,13 @@ class Machines:
             has_authorities=self.app.has_authorities,
             claim=self.app.claim,
             cluster_id=self.app.cluster_id,
+            leader_shown=self.app.leader,
             turn=self.app.turn,
             turn_done=unit.bag.turn_done if unit.bag else 0,
             peers=peers,
             engine=engine,
             wanted=unit.wanted,
-            view=self._look(unit, peers),
+            view=self._look(unit, peers, flaky=flaky),
             absent_since_s=unit.absences,
             now_s=self.now_s,
             fresh_token=f"token-{unit.name}-{self.hooks_run}",

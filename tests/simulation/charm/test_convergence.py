@@ -7,6 +7,7 @@ the world calms down, and everything must settle. Replay one with CHARM_SEED=n.
 import os
 
 import pytest
+from tests.simulation.charm.actors import Unit
 from tests.simulation.charm.world import World
 
 from etcd_charm.cluster.facts import name_member
@@ -83,6 +84,18 @@ def is_converged(world: World) -> bool:
         and all(member.is_running and not member.is_learner for member in members)
         and all(unit.started_with == unit.wanted for unit in world.staying)
         and bool(world.app.cluster_id)
+        and all(is_shown_healthy(world, unit, len(members)) for unit in world.staying)
+    )
+
+
+def is_shown_healthy(world: World, unit: Unit, members: int) -> bool:
+    report = unit.last_report
+    noun = "member" if members == 1 else "members"
+    prefix = "(leader) " if unit.name == world.leader else ""
+    return (
+        report is not None
+        and report.level is Level.ACTIVE
+        and report.message == f"{prefix}cluster is healthy with {members} {noun}"
     )
 
 
@@ -119,7 +132,7 @@ def explain(seed: int, world: World) -> str:
     units = "\n".join(
         f"{u.name} boot={u.boot_left} dying={u.is_dying} member={u.member_id} "
         f"running={u.is_running} wake={u.wake_at_s} failed={u.failed_hook} "
-        f"started={u.started_with} wanted={u.wanted} plan={u.last_plan}"
+        f"report={u.last_report} started={u.started_with} wanted={u.wanted} plan={u.last_plan}"
         for u in world.present
     )
     clusters = "\n".join(f"{c.members}\n{c.history}" for c in world.clusters)

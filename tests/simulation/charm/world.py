@@ -17,6 +17,7 @@ from tests.simulation.charm.machines import Machines
 from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import NO_MEMBER, PeerUnit, UnitName
 from etcd_charm.cluster.plan import decide
+from etcd_charm.cluster.status import describe
 from etcd_charm.cluster.steps import MEMBERSHIP_STEPS, Plan, Step, WokenBy
 
 RETRY_S = 10
@@ -194,13 +195,14 @@ class World(Machines):
 
     def _flush(self, unit: Unit, opened: OpenHook, plan: Plan, done: list[Step]) -> bool:
         app = plan.app
-        writes = app.claim or app.releases_claim or app.cluster_id or app.turn
+        writes = app.claim or app.releases_claim or app.cluster_id or app.turn or app.leader
         if (writes or app.makes_authorities) and self.leader != unit.name:
             return False
         self._write_app(plan)
         self._write_bag(unit, plan, done)
         unit.absences = plan.absent_since_s
         unit.last_plan = plan
+        unit.last_report = describe(self._read_facts(unit, flaky=False), plan)
         if plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER:
             unit.wake_at_s = self.now_s + max(1, plan.waiting.after_s)
         return True
@@ -216,6 +218,8 @@ class World(Machines):
             self.app.claim = None
         if app.cluster_id is not None:
             self.app.cluster_id = app.cluster_id
+        if app.leader is not None:
+            self.app.leader = app.leader
         if app.turn is not None:
             self.app.turn = app.turn
         if self.app != before:
