@@ -2,7 +2,7 @@
 
 Out: original field names, 64-bit numbers as strings, bytes in base64, enums by name, defaults left
 out. In: original or camelCase names, numbers or strings, enum names or numbers, base64 in the
-standard or URL alphabet. Unknown fields are refused, as jsonpb does.
+standard or URL alphabet. Unknown fields are skipped, so that newer clients keep working.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def loads(message_type: type[M], text: bytes) -> M:
     """Read a message from JSON text; an empty text is the empty message.
 
     Raises:
-        JsonError: not JSON, an unknown field, or a value of the wrong kind.
+        JsonError: not JSON, or a value of the wrong kind.
     """
     if not text.strip():
         return message_type()
@@ -102,9 +102,7 @@ def from_json(message_type: type[M], data: Any, depth: int = 0) -> M:
     message = message_type()
     for name, value in data.items():
         known = names.get(name)
-        if known is None:
-            raise JsonError(f'unknown field "{name}" in {message_type.__name__}')
-        if value is None:
+        if known is None or value is None:
             continue
         if known.repeated:
             if not isinstance(value, list):
@@ -147,10 +145,16 @@ def _value_in(field: Field, value: Any, depth: int) -> Any:
     return _number_in(field, value)
 
 
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]")
+
+
 def _bytes_in(field: Field, value: Any) -> bytes:
     if not isinstance(value, str):
         raise JsonError(f"{field.name}: expected base64 text")
     text = value.replace("-", "+").replace("_", "/")
+    bad = _NOT_BASE64.search(text)
+    if bad is not None:
+        raise JsonError(f"illegal base64 data at input byte {bad.start()}")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):

@@ -31,11 +31,6 @@ def find_base(data: Path, name: str) -> Path:
 def _make(tree: Path, suite: str, name: str) -> None:
     if shutil.which("debootstrap") is None:
         raise Refused(f"base {name} needs debootstrap: apt install debootstrap")
-    mirror = (
-        "http://archive.ubuntu.com/ubuntu"
-        if name.startswith("ubuntu")
-        else "http://deb.debian.org/debian"
-    )
     beside = tree.with_name(tree.name + ".new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.parent.mkdir(parents=True, exist_ok=True)
@@ -45,8 +40,7 @@ def _make(tree: Path, suite: str, name: str) -> None:
         f"--include={PACKAGES}",
         suite,
         str(beside),
-        mirror,
-    ]
+    ]  # no mirror: debootstrap knows each distribution's own
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         shutil.rmtree(beside, ignore_errors=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 from typing import Final
+from urllib.parse import quote
 
 from raftkv.api import gateway, metrics, v2_keys, v2_members
 from raftkv.api.host import Host
@@ -17,9 +20,21 @@ _VERSION: Final = json.dumps(
 ).encode()
 
 
+_UNCLEAN: Final = re.compile(r"//|/\.\.?(/|$)")
+
+
+def _clean(path: str) -> str:
+    """The path without empty and dotted parts, as Go's server redirects to it."""
+    return posixpath.normpath(path) + ("/" if path.endswith("/") else "")
+
+
 def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     """Serve one plain request on the client plane."""
     path = request.path
+    if _UNCLEAN.search(path):
+        location = quote(_clean(path)) + (f"?{request.query}" if request.query else "")
+        reply.respond(301, ((b"Location", location.encode()),), b"")
+        return
     if path.startswith("/v2/"):
         if host.enable_v2 and _handle_v2(host, request, reply):
             return

@@ -22,6 +22,10 @@ Bodies::
     HARD_STATE  term u64, vote u64, commit u64
     ENTRY       term u64, index u64, kind u8, data crc u32, data
 
+The highest bit of the kind marks the last record of one write. A write whose last record is
+missing counts as never begun: a hard state whose commit index came with entries must not survive
+without them, or the entries that they replaced would pass for committed ones.
+
 A zero length ends a segment: files are preallocated with zeros, and no body is empty.
 """
 
@@ -48,6 +52,8 @@ _SEGMENT = struct.Struct("<HQQQ")
 _POSITION = struct.Struct("<QQ")
 _HARD_STATE = struct.Struct("<QQQ")
 PREFIX_BYTES: Final = _PREFIX.size
+ENDS_WRITE: Final = 0x80
+"""Flag in the kind byte, see the module's text."""
 _crc32 = zlib.crc32
 
 
@@ -82,6 +88,7 @@ class RawRecord:
     synced: int
     end: int
     """Offset after the record."""
+    ends_write: bool
 
 
 class RecordError(Exception):
@@ -107,14 +114,15 @@ class RecordWriter:
         """Bytes encoded since the last :meth:`take`."""
         return self._size
 
-    def add(self, kind: RecordKind, body: bytes) -> None:
+    def add(self, kind: RecordKind, body: bytes, *, ends_write: bool) -> None:
         """Encode a record with this body."""
-        checked = _CHECKED.pack(len(body), self.chain, self.synced, kind) + body
+        flagged = kind | ENDS_WRITE if ends_write else kind
+        checked = _CHECKED.pack(len(body), self.chain, self.synced, flagged) + body
         self.chain = _crc32(checked)
         self._parts.append(_CRC.pack(self.chain) + checked)
         self._size += 4 + len(checked)
 
-    def add_entry(self, entry: Entry) -> None:
+    def add_entry(self, entry: Entry, *, ends_write: bool) -> None:
         """Encode an entry; its data is not copied here."""
         data = entry.data
         checksum = entry.checksum
@@ -124,7 +132,7 @@ class RecordWriter:
             _ENTRY.size + len(data),
             self.chain,
             self.synced,
-            5,  # RecordKind.ENTRY; the literal saves a lookup per entry
+            0x85 if ends_write else 5,  # RecordKind.ENTRY; literals save lookups per entry
             entry.term,
             entry.index,
             entry.kind,
@@ -139,15 +147,17 @@ class RecordWriter:
         self.add(
             RecordKind.SEGMENT,
             _SEGMENT.pack(head.log_format, head.cluster_id, head.member_id, head.number),
+            ends_write=False,
         )
 
-    def add_position(self, kind: RecordKind, index: int, term: int) -> None:
+    def add_position(self, kind: RecordKind, index: int, term: int, *, ends_write: bool) -> None:
         """Encode START or RESET."""
-        self.add(kind, _POSITION.pack(index, term))
+        self.add(kind, _POSITION.pack(index, term), ends_write=ends_write)
 
-    def add_hard_state(self, state: HardState) -> None:
+    def add_hard_state(self, state: HardState, *, ends_write: bool) -> None:
         """Encode term, vote and commit index."""
-        self.add(RecordKind.HARD_STATE, _HARD_STATE.pack(state.term, state.vote, state.commit))
+        body = _HARD_STATE.pack(state.term, state.vote, state.commit)
+        self.add(RecordKind.HARD_STATE, body, ends_write=ends_write)
 
     def take(self) -> bytes:
         """Return what was encoded since the last call, joined once."""
@@ -170,7 +180,9 @@ def decode_record(data: bytes, offset: int) -> RawRecord | None:
         if data.count(0, offset) == len(data) - offset:
             return None
         raise RecordError("record header cut short")
-    crc, length, previous, synced, kind = _PREFIX.unpack_from(data, offset)
+    crc, length, previous, synced, flagged = _PREFIX.unpack_from(data, offset)
+    ends_write = bool(flagged & ENDS_WRITE)
+    kind = flagged & ~ENDS_WRITE
     if length == 0:
         if data.count(0, offset, offset + PREFIX_BYTES) == PREFIX_BYTES:
             return None
@@ -186,14 +198,15 @@ def decode_record(data: bytes, offset: int) -> RawRecord | None:
             known = RecordKind(kind)
         except ValueError as error:
             raise RecordError(f"record kind {kind} is unknown") from error
-        return RawRecord(known, data[body_start:end], crc, previous, synced, end)
+        return RawRecord(known, data[body_start:end], crc, previous, synced, end, ends_write)
     data_start = body_start + _ENTRY.size
     if data_start > end or _crc32(data[offset + 4 : data_start]) != crc:
         raise RecordError("entry record checksum does not match")
     (checksum,) = _CRC.unpack_from(data, data_start - 4)
     if _crc32(data[data_start:end]) != checksum:
         raise RecordError("entry data checksum does not match")
-    return RawRecord(RecordKind.ENTRY, data[body_start:end], crc, previous, synced, end)
+    body = data[body_start:end]
+    return RawRecord(RecordKind.ENTRY, body, crc, previous, synced, end, ends_write)
 
 
 def decode_chained(data: bytes, offset: int, chain: int) -> RawRecord | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from raftkv.log.errors import Corruption
 from raftkv.log.record import (
+    ENDS_WRITE,
     PREFIX_BYTES,
     RawRecord,
     RecordError,
@@ -123,9 +124,22 @@ def read_segment(path: Path, *, is_last: bool) -> SegmentContents:
     if not records or records[0].kind is not RecordKind.SEGMENT:
         raise Corruption(str(path), 0, "segment has no head")
     head = decode_head(records[0].body)
+    if not records[-1].ends_write:
+        if not is_last:
+            raise Corruption(str(path), offset, "the last write of the segment is incomplete")
+        torn_bytes += offset
+        offset = _drop_incomplete_write(records)
+        torn_bytes -= offset
     if segment_name(head.number) != path.name:
         raise Corruption(str(path), 0, f"file holds segment {head.number}")
     return SegmentContents(head, records, offset, torn_bytes)
+
+
+def _drop_incomplete_write(records: list[RawRecord]) -> int:
+    """Remove the records of a write that was not finished; return where the rest ends."""
+    while not records[-1].ends_write:
+        records.pop()
+    return records[-1].end
 
 
 def _check_rest_is_empty(path: Path, data: bytes, offset: int, *, is_last: bool) -> int:
@@ -144,7 +158,7 @@ def _refuse_damage(path: Path, data: bytes, offset: int, reason: str, *, is_last
     end = min(len(data.rstrip(b"\0")) + PREFIX_BYTES, len(data))
     for candidate in range(offset + 1, min(end, offset + _SCAN_WINDOW_BYTES) - PREFIX_BYTES + 1):
         # Cheap tests first: a plausible kind, length and synced mark.
-        if not 1 <= data[candidate + 16] <= RecordKind.ENTRY:
+        if not 1 <= data[candidate + 16] & ~ENDS_WRITE <= RecordKind.ENTRY:
             continue
         length = int.from_bytes(data[candidate + 4 : candidate + 8], "little")
         if not 0 < length <= len(data) - candidate - PREFIX_BYTES:

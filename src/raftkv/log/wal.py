@@ -212,22 +212,8 @@ class Wal:
     def write(self, writes: Sequence[LogWrite]) -> None:
         """Append these writes, in order. They are promised only after :meth:`sync`."""
         self._check_usable()
-        writer = self._writer
         for write in writes:
-            if write.reset_to is not None:
-                writer.add_position(RecordKind.RESET, *write.reset_to)
-                self._last = write.reset_to
-            # The hard state goes first: a torn write then never holds entries of a change
-            # without the commit index that came with them.
-            if write.hard_state is not None:
-                writer.add_hard_state(write.hard_state)
-                self._hard_state = write.hard_state
-            if write.entries:
-                self._check_no_gap(write.entries[0])
-                for entry in write.entries:
-                    writer.add_entry(entry)
-                entry = write.entries[-1]
-                self._last = (entry.index, entry.term)
+            self._encode(write)
         self._flush()
         if self._offset >= self._segment_bytes:
             self.sync()
@@ -248,7 +234,7 @@ class Wal:
         Only whole segments go, and only behind the one being written.
         """
         self._check_usable()
-        self._writer.add_position(RecordKind.START, index, term)
+        self._writer.add_position(RecordKind.START, index, term, ends_write=True)
         self._flush()
         deleted = 0
         first = self._first_indexes
@@ -259,6 +245,25 @@ class Wal:
         if deleted:
             sync_directory(self._directory)
         return deleted
+
+    def _encode(self, write: LogWrite) -> None:
+        """Encode one write; the flag on its last record makes it all or nothing."""
+        writer = self._writer
+        entries = write.entries
+        hard_state = write.hard_state
+        if write.reset_to is not None:
+            is_all = hard_state is None and not entries
+            writer.add_position(RecordKind.RESET, *write.reset_to, ends_write=is_all)
+            self._last = write.reset_to
+        if hard_state is not None:
+            writer.add_hard_state(hard_state, ends_write=not entries)
+            self._hard_state = hard_state
+        if entries:
+            self._check_no_gap(entries[0])
+            last = entries[-1]
+            for entry in entries:
+                writer.add_entry(entry, ends_write=entry is last)
+            self._last = (last.index, last.term)
 
     def _check_no_gap(self, first: Entry) -> None:
         if first.index > self._last[0] + 1:
@@ -287,8 +292,8 @@ class Wal:
         writer.add_head(
             SegmentHead(LOG_FORMAT, self._metadata.cluster_id, self._metadata.member_id, number)
         )
-        writer.add_position(RecordKind.START, *self._last)
-        writer.add_hard_state(self._hard_state)
+        writer.add_position(RecordKind.START, *self._last, ends_write=False)
+        writer.add_hard_state(self._hard_state, ends_write=True)
         first = writer.take()
         self._descriptor = create_segment(self._directory, number, self._segment_bytes, first)
         writer.synced = len(first)

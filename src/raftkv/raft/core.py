@@ -74,8 +74,10 @@ class RaftCore:
         state = MemberState(member_id, settings, chance, log)
         state.term = max(hard_state.term, log.last_term)
         state.vote = hard_state.vote if hard_state.term == state.term else NO_MEMBER
-        # A torn write may hold the commit index and not the entries that came with it.
-        log.commit = max(log.commit, min(hard_state.commit, log.last))
+        if hard_state.commit > log.last:
+            # The commit index is written in one piece with the entries it came with.
+            raise InvariantViolated(f"commit {hard_state.commit} beyond the log's end {log.last}")
+        log.commit = max(log.commit, hard_state.commit)
         self.state = state
         self.role: Follower | Candidate | Leader = Follower(state)
         self._written = hard_state

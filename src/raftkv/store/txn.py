@@ -246,8 +246,9 @@ class _Body:
                 out.append(part)
                 continue
             tag, inner = part
-            body = inner(revision) if isinstance(inner, _Body) else inner
-            out.append(encode_field(b"\x1a", encode_field(tag, header + body)))
+            # etcd leaves the header of a nested transaction empty
+            body = b"\x0a\0" + inner(revision) if isinstance(inner, _Body) else header + inner
+            out.append(encode_field(b"\x1a", encode_field(tag, body)))
         return b"".join(out)
 
 

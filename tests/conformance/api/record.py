@@ -1,0 +1,28 @@
+"""Take the expectations anew from real etcd: ``python -m tests.conformance.api.record``."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from tests.conformance.api import runner
+from tests.kit.servers import Cluster
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Cluster("etcd", Path(directory)) as cluster,
+    ):
+        server = runner.Server(cluster.endpoints[0])
+        answers = {
+            "v2": {n: server.run_v2(n, steps) for n, steps in runner.load("v2").items()},
+            "v3": {n: server.run_v3(n, steps) for n, steps in runner.load("v3").items()},
+        }
+    text = json.dumps(answers, indent=1, sort_keys=True, ensure_ascii=False)
+    runner.RECORDED.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Runs cases against one server and makes the answers comparable.
+
+Indices and revisions are counted from where the case began, ids and times become placeholders:
+what remains must be equal on real etcd and on raftkv.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import yaml
+
+HERE = Path(__file__).parent
+RECORDED = HERE / "recorded.json"
+_BYTES_FIELDS = {"key", "value", "range_end"}
+_REVISIONS = {"revision", "create_revision", "mod_revision"}
+_INDICES = {"modifiedIndex", "createdIndex", "index"}
+_IDS = {"cluster_id", "member_id", "raft_term", "ID", "id"}
+
+
+def load(api: str) -> dict[str, list[list[Any]]]:
+    cases = yaml.safe_load((HERE / f"cases_{api}.yaml").read_text())
+    assert isinstance(cases, dict)
+    return cases
+
+
+def recorded() -> dict[str, Any]:
+    data = json.loads(RECORDED.read_text())
+    assert isinstance(data, dict)
+    return data
+
+
+class Server:
+    """One server to ask."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "", parts.port or 0)
+        self._url = url
+
+    def ask(
+        self, method: str, path: str, body: bytes, content_type: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(*self._address, timeout=5)
+        try:
+            connection.request(method, path, body, {"Content-Type": content_type})
+            answer = connection.getresponse()
+            headers = {k.lower(): v for k, v in answer.getheaders()}
+            return answer.status, headers, answer.read()
+        finally:
+            connection.close()
+
+    def run_v2(self, name: str, steps: list[list[Any]]) -> list[Any]:
+        _, headers, _ = self.ask("GET", "/v2/keys/", b"", "")
+        base = int(headers["x-etcd-index"])
+        out = []
+        for method, path, *rest in steps:
+            form = rest[0] if rest else None
+            path = path.replace("%s", f"/v2-{name}") or "/"
+            path = re.sub(r"\$\+(\d+)", lambda m: str(base + int(m.group(1))), path)
+            body = urlencode(form).encode() if form else b""
+            status, headers, answer = self.ask(
+                method, f"/v2/keys{path}", body, "application/x-www-form-urlencoded"
+            )
+            out.append(
+                {
+                    "status": status,
+                    "index": int(headers.get("x-etcd-index", -1))
+                    - (base if headers.get("x-etcd-index", "0") != "0" else 0),
+                    "raft": "x-raft-index" in headers,
+                    "body": _normal(_parse(answer), base),
+                }
+            )
+        return out
+
+    def run_v3(self, name: str, steps: list[list[Any]]) -> list[Any]:
+        _, _, status = self.ask("POST", "/v3/maintenance/status", b"{}", "application/json")
+        base = int(json.loads(status)["header"]["revision"])
+        out = []
+        for path, body in steps:
+            text = json.dumps(_encode(body, f"v3-{name}", base))
+            status_code, _, answer = self.ask(
+                "POST", f"/v3/{path}", text.encode(), "application/json"
+            )
+            out.append({"status": status_code, "body": _normal(_parse(answer), base)})
+        return out
+
+
+def _parse(answer: bytes) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return answer.decode("utf-8", "replace")
+
+
+def _encode(data: Any, prefix: str, base: int) -> Any:
+    if isinstance(data, dict):
+        out = {}
+        for key, value in data.items():
+            if key.startswith("!"):
+                out[key[1:]] = value
+            elif key in _BYTES_FIELDS and isinstance(value, str):
+                out[key] = base64.b64encode(value.replace("%s", prefix).encode()).decode()
+            else:
+                out[key] = _encode(value, prefix, base)
+        return out
+    if isinstance(data, list):
+        return [_encode(item, prefix, base) for item in data]
+    if isinstance(data, str) and data.startswith("$+"):
+        return str(base + int(data[2:]))
+    return data
+
+
+def _normal(data: Any, base: int, key: str = "") -> Any:
+    if isinstance(data, dict):
+        return {k: _normal(v, base, k) for k, v in sorted(data.items())}
+    if isinstance(data, list):
+        return [_normal(item, base, key) for item in data]
+    if key in _REVISIONS:
+        return int(data) - base
+    if key in _INDICES:
+        return data - base if data else data
+    if key in _IDS or key in {"expiration", "ttl"}:
+        return f"<{key}>"
+    if isinstance(data, str):
+        data = re.sub(r"http://127\.0\.0\.1:\d+", "<url>", data)
+        return re.sub(rf"\b0*{base + 1}\b", "<next>", re.sub(r"\d{20}", _relative(base), data))
+    return data
+
+
+def _relative(base: int) -> Any:
+    return lambda match: f"<in order {int(match.group(0)) - base}>"

@@ -1,0 +1,148 @@
+"""Real servers for tests: raftkvd, and real etcd where there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+START_TIMEOUT_S = 20.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, below the range that clients get theirs from."""
+    found: list[int] = []
+    start = 20000 + (os.getpid() * 37) % 9000
+    port = start
+    while len(found) < count:
+        port += 1
+        if port > 32000:
+            port = 20000
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+    return found
+
+
+def command_of(engine: str) -> list[str] | None:
+    """How to start an engine; None where it is not to be had."""
+    if engine == "raftkv":
+        return [sys.executable, "-m", "raftkv"]
+    path = shutil.which("etcd")
+    return [path] if path else None
+
+
+@dataclass
+class Process:
+    """One member's process."""
+
+    name: str
+    arguments: list[str]
+    client_url: str
+    peer_url: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
+        environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2] / "src")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+            )
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM and wait; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=15)
+        self.process = None
+        return code
+
+
+@dataclass
+class Cluster:
+    """Members on loopback; a context manager."""
+
+    engine: str
+    directory: Path
+    size: int = 1
+    flags: Sequence[str] = ()
+    members: list[Process] = field(default_factory=list)
+
+    def __enter__(self) -> Cluster:  # noqa: PYI034 - Self needs Python 3.11
+        command = command_of(self.engine)
+        assert command is not None, f"{self.engine} is not installed"
+        ports = free_ports(2 * self.size)
+        names = [f"m{i}" for i in range(self.size)]
+        peers = {n: f"http://127.0.0.1:{ports[2 * i + 1]}" for i, n in enumerate(names)}
+        cluster = ",".join(f"{n}={u}" for n, u in peers.items())
+        for i, name in enumerate(names):
+            client = f"http://127.0.0.1:{ports[2 * i]}"
+            arguments = [
+                *command,
+                "--name",
+                name,
+                "--data-dir",
+                str(self.directory / name),
+                "--listen-client-urls",
+                client,
+                "--advertise-client-urls",
+                client,
+                "--listen-peer-urls",
+                peers[name],
+                "--initial-advertise-peer-urls",
+                peers[name],
+                "--initial-cluster",
+                cluster,
+                "--enable-v2=true",
+                *self.flags,
+            ]
+            log = self.directory / f"{name}.log"
+            self.members.append(Process(name, arguments, client, peers[name], log))
+        for member in self.members:
+            member.start()
+        self.wait_healthy()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self.members:
+            member.kill()
+
+    @property
+    def endpoints(self) -> list[str]:
+        return [member.client_url for member in self.members]
+
+    def wait_healthy(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        for member in self.members:
+            while member.process is not None and not is_healthy(member.client_url):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{member.name}: {member.log.read_text()[-2000:]}")
+                time.sleep(0.02)  # polling a real process, bounded by the deadline
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return b'"true"' in answer.read()
+    except OSError:
+        return False
