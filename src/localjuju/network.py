@@ -17,6 +17,7 @@ from localjuju.errors import Refused
 
 UNREACHABLE_METRIC = 4278198272  # the kernel's own "last resort" metric; any real route wins
 FIRST_HOST = 10
+LAST_HOST = 250
 
 
 def ip(*arguments: str, check: bool = True) -> str:
@@ -92,13 +93,20 @@ class Network:
             subprocess.run([program, "-w", act, *rule], capture_output=True, check=False)
 
     def take_address(self) -> str:
-        """Return a fresh host address; the last ones are reused when all were taken."""
+        """Return a fresh host address; when all were given out, one whose machine is gone."""
         with self._lock:
             assert self.subnet is not None
+            for _ in range(LAST_HOST):
+                if not self._is_plugged(self._next):
+                    break
+                self._next = self._next + 1 if self._next < LAST_HOST else FIRST_HOST
             address = str(self.subnet[self._next])
-            self._next = self._next + 1 if self._next < 250 else FIRST_HOST
+            self._next = self._next + 1 if self._next < LAST_HOST else FIRST_HOST
             self._save()
             return address
+
+    def _is_plugged(self, host: int) -> bool:
+        return Path(f"/sys/class/net/ljj{self._tag}v{host}").exists()
 
     def connect(self, port: str, pid: int, address: str, mac: str) -> None:
         """Give a network namespace its ``eth0`` on the bridge."""

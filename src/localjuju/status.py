@@ -5,9 +5,9 @@ from typing import Any
 
 from localjuju import leadership, ports, status_rules
 from localjuju.bases import host_base
-from localjuju.cli.rendering import moment
 from localjuju.entities import Application, Machine, Records, Relation, Status, Storage, Unit
 from localjuju.hook_env import JUJU_VERSION
+from localjuju.rendering import moment
 from localjuju.resolver.state import ALIVE
 
 CONTROLLER = "localjuju"

@@ -1,10 +1,10 @@
 """``juju status`` for people: sections of columns, as Juju prints them."""
 
 from localjuju import leadership, ports, status_rules
-from localjuju.cli.rendering import clock, table
 from localjuju.entities import Application, Records, Unit
 from localjuju.formats import natural_key
 from localjuju.hook_env import JUJU_VERSION
+from localjuju.rendering import clock, table
 from localjuju.resolver.state import ALIVE
 from localjuju.status import (
     CLOUD,

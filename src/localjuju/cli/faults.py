@@ -133,4 +133,17 @@ VERBS = {
     "partition": _partition,
     "heal": _heal,
 }
-COMMANDS = {"fault": fault}
+
+
+def retry_provisioning(session: Session) -> int:
+    """Try again to start machines that could not be started."""
+    args = arguments(session, (), least=1, missing="no machine specified")
+    for number in args.positional:
+        host = session.host()
+        if number not in host.book.records.machines:
+            raise JujuError(f"machine {number} not found")
+        _start(session, host, number)
+    return 0
+
+
+COMMANDS = {"fault": fault, "retry-provisioning": retry_provisioning}
