@@ -128,17 +128,19 @@ def read_segment(path: Path, *, is_last: bool) -> SegmentContents:
         if not is_last:
             raise Corruption(str(path), offset, "the last write of the segment is incomplete")
         torn_bytes += offset
-        offset = _drop_incomplete_write(records)
+        offset = _drop_incomplete_write(path, records)
         torn_bytes -= offset
     if segment_name(head.number) != path.name:
         raise Corruption(str(path), 0, f"file holds segment {head.number}")
     return SegmentContents(head, records, offset, torn_bytes)
 
 
-def _drop_incomplete_write(records: list[RawRecord]) -> int:
+def _drop_incomplete_write(path: Path, records: list[RawRecord]) -> int:
     """Remove the records of a write that was not finished; return where the rest ends."""
     while not records[-1].ends_write:
         records.pop()
+        if not records:
+            raise Corruption(str(path), 0, "segment holds no finished write, not even its head")
     return records[-1].end
 
 

@@ -1,7 +1,8 @@
 """The disk model: one write queue for the log, one place for the backend's durable state.
 
-A crash keeps what was synced, and of what was not any prefix, cut anywhere inside a write: that is
-what a file with checksums and a chain gives (``tests/unit/raftkv/log`` shows that the files do).
+A crash keeps what was synced, and of what was not any prefix of whole writes: that is what a file
+with checksums, a chain and marked ends of writes gives (``tests/unit/raftkv/log`` shows that the
+files do). The mutant ``torn-writes`` cuts inside a write, as the log once did.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class LogFile:
     entries: list[Entry] = field(default_factory=list)
 
     def write(self, persist: Persist, *, entries_count: int | None = None) -> None:
-        """Apply one write, or only its first entries (a torn one)."""
+        """Apply one write; ``entries_count`` cuts it short (a mutant)."""
         if persist.reset_to is not None:
             self.start, self.start_term = persist.reset_to
             self.entries = []
@@ -108,7 +109,7 @@ class Disk:
         keep = world.below(len(self.queue) + 1)
         for persist in self.queue[:keep]:
             self.log.write(persist)
-        if keep < len(self.queue) and world.happens(0.5):
+        if "atomicity" in self.forgets and keep < len(self.queue):
             torn = self.queue[keep]
             self.log.write(torn, entries_count=world.below(len(torn.entries) + 1))
         self.queue.clear()

@@ -33,7 +33,7 @@ class Registers:
         index: Index,
         term: Term,
         commands: Sequence[bytes],
-        _local: bool,  # noqa: FBT001 - the protocol of the replica
+        _local: bool,
         /,
     ) -> Sequence[object]:
         chain = zlib.crc32(struct.pack("<QQ", index, term), self.chain)

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+from raftkv.raft.core import RaftCore
 from raftkv.raft.leader import Leader
 from raftkv.raft.log_view import LogView
 from raftkv.raft.messages import AppendReply, Vote
 from raftkv.raft.outputs import Outputs
 from raftkv.raft.quorum import quorum_count
 from raftkv.replica.sessions import Sessions
-from raftkv.values import Entry, Index, MemberId
+from raftkv.values import Entry, HardState, Index, MemberId
 
 Replacement = tuple[type, str, Callable[..., Any]]
 
 DISK_MUTANTS: dict[str, frozenset[str]] = {
     "vote-not-persisted": frozenset({"vote"}),
     "term-not-persisted": frozenset({"term"}),
+    "torn-writes": frozenset({"atomicity"}),
 }
-"""Parts of the hard state that the disk forgets."""
+"""What the disk forgets: parts of the hard state, or that a write is all or nothing."""
 
 
 def _always(*_: object) -> bool:
@@ -78,9 +81,20 @@ def _load_nothing(self: Sessions, _data: bytes) -> None:
     self.rows = {}
 
 
+_init_core = RaftCore.__init__
+
+
+def _trust_torn_commit(
+    self: RaftCore, member_id: Any, settings: Any, chance: Any, log: LogView, hard_state: HardState
+) -> None:
+    commit = Index(min(hard_state.commit, log.last))
+    _init_core(self, member_id, settings, chance, log, replace(hard_state, commit=commit))
+
+
 _REPLACEMENTS: dict[str, list[Replacement]] = {
     "vote-not-persisted": [],
     "term-not-persisted": [],
+    "torn-writes": [(RaftCore, "__init__", _trust_torn_commit)],
     "old-term-committed-by-count": [(Leader, "may_commit", _always)],
     "ack-before-fsync": [(Outputs, "promise", _promise_appends_at_once)],
     "read-without-quorum": [(Leader, "start_read_round", _start_read_round_alone)],

@@ -25,11 +25,11 @@ def _records() -> list[bytes]:
     parts = []
     writer.add_head(SegmentHead(1, 2, 3, 4))
     parts.append(writer.take())
-    writer.add_position(RecordKind.START, 8, 2)
+    writer.add_position(RecordKind.START, 8, 2, ends_write=False)
     parts.append(writer.take())
-    writer.add_hard_state(HardState(Term(3), MemberId(5), Index(7)))
+    writer.add_hard_state(HardState(Term(3), MemberId(5), Index(7)), ends_write=True)
     parts.append(writer.take())
-    writer.add_entry(ENTRY)
+    writer.add_entry(ENTRY, ends_write=True)
     parts.append(writer.take())
     return parts
 
@@ -45,6 +45,7 @@ def test_each_record_comes_back() -> None:
     assert decode_position(found[1].body) == (8, 2)
     assert decode_hard_state(found[2].body) == HardState(Term(3), MemberId(5), Index(7))
     assert decode_entry(found[3].body) == ENTRY
+    assert [record.ends_write for record in found] == [False, False, True, True]
     assert [record.previous for record in found] == [0, *(record.crc for record in found[:-1])]
 
 
@@ -81,8 +82,8 @@ def test_zeros_end_a_segment() -> None:
 
 def test_the_size_is_known_before_the_bytes_are_joined() -> None:
     writer = RecordWriter()
-    writer.add_entry(ENTRY)
-    writer.add_hard_state(HardState())
+    writer.add_entry(ENTRY, ends_write=True)
+    writer.add_hard_state(HardState(), ends_write=True)
     size = writer.size_bytes
     assert len(writer.take()) == size
     assert writer.take() == b""
