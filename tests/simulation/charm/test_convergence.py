@@ -48,7 +48,30 @@ def tell_story(seed: int) -> World:
             world.step()
     world.faults = False
     settle(world)
+    if is_converged(world):
+        tell_quiet_chapter(world)
     return world
+
+
+def tell_quiet_chapter(world: World) -> None:
+    """Let one thing happen in a calm world: nothing left over from before may wake anybody."""
+    happening = world.rng.choice(["add", "remove", "kill", "lead", "configure"])
+    unit = world.rng.choice(world.staying)
+    for other in world.present:
+        other.wake_at_s = None
+    if happening == "add":
+        world.add_unit()
+    elif happening == "remove" and len(world.staying) > 1:
+        world.remove_unit(unit)
+    elif happening == "kill" and can_lose_one(world):
+        world.kill_unit(unit)
+    elif happening == "lead":
+        world.move_leadership()
+    elif happening == "configure":
+        for other in world.staying:
+            other.wanted = "config-quiet"
+            other.boot_left.append("config-changed")
+    settle(world)
 
 
 def can_lose_one(world: World) -> bool:
