@@ -1,6 +1,7 @@
 """Data that outlives a unit: attached storage, snapshots, forced removals."""
 
 import pytest
+
 from tests.integration.etcd.conftest import EASYRSA, ETCD
 from tests.integration.etcd.stories import Curl, wait_healthy
 

@@ -7,6 +7,7 @@ import tarfile
 
 import jubilant
 import pytest
+
 from tests.integration.etcd.conftest import EASYRSA, ETCD
 from tests.integration.etcd.stories import Curl, is_healthy, leader_of, wait_healthy
 

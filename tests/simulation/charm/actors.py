@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from tests.simulation.charm.cluster_model import Cluster
-
 from etcd_charm.cluster.facts import (
     NO_MEMBER,
     Claim,
@@ -15,6 +13,7 @@ from etcd_charm.cluster.facts import (
 )
 from etcd_charm.cluster.status import Report
 from etcd_charm.cluster.steps import Plan
+from tests.simulation.charm.cluster_model import Cluster
 
 BOOT_HOOKS = ("install", "cluster-relation-created", "config-changed", "start")
 

@@ -3,9 +3,6 @@
 import random
 from dataclasses import replace
 
-from tests.simulation.charm.actors import AppBag, OpenHook, Unit
-from tests.simulation.charm.cluster_model import Cluster
-
 from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import (
     NO_MEMBER,
@@ -39,6 +36,8 @@ from etcd_charm.cluster.steps import (
     Step,
     UpdateMember,
 )
+from tests.simulation.charm.actors import AppBag, OpenHook, Unit
+from tests.simulation.charm.cluster_model import Cluster
 
 
 class Machines:

@@ -7,12 +7,12 @@ the world calms down, and everything must settle. Replay one with CHARM_SEED=n.
 import os
 
 import pytest
-from tests.simulation.charm.actors import Unit
-from tests.simulation.charm.world import World
 
 from etcd_charm.cluster.facts import name_member
 from etcd_charm.cluster.rollout import is_alone
 from etcd_charm.cluster.status import Level, describe
+from tests.simulation.charm.actors import Unit
+from tests.simulation.charm.world import World
 
 SEEDS = int(os.environ.get("CHARM_SEEDS", "250"))
 FIRST = int(os.environ.get("CHARM_SEED", "0"))

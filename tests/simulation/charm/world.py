@@ -11,14 +11,13 @@ has lost it is refused. There is no update-status: what waits must be woken by w
 import random
 from dataclasses import replace
 
-from tests.simulation.charm.actors import OpenHook, Unit
-from tests.simulation.charm.machines import Machines
-
 from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import NO_MEMBER, PeerUnit, UnitName
 from etcd_charm.cluster.plan import decide
 from etcd_charm.cluster.status import describe
 from etcd_charm.cluster.steps import MEMBERSHIP_STEPS, Plan, Step, WokenBy
+from tests.simulation.charm.actors import OpenHook, Unit
+from tests.simulation.charm.machines import Machines
 
 RETRY_S = 10
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 from ops import testing
-from tests.unit.etcd_charm.fake_engine import FakeEngine
 
 from charm import EtcdCharm
 from etcd_charm.cluster.facts import UnitName
+from tests.unit.etcd_charm.fake_engine import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESS = "10.0.0.0"

@@ -8,8 +8,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.simulation.charm.cluster_model import Cluster
-
 from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import (
     ClusterView,
@@ -34,6 +32,7 @@ from etcd_charm.cluster.steps import (
 )
 from etcd_charm.workload.certificates import read_fingerprint
 from etcd_charm.workload.engine import Prepared, SnapshotFile, Wanted
+from tests.simulation.charm.cluster_model import Cluster
 
 
 class FakeEngine:

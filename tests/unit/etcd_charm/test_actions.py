@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from ops import testing
-from tests.unit.etcd_charm.test_reconcile_hooks import change
 
 from etcd_charm.reconcile.actions import format_size
 from etcd_charm.workload.certificates import read_common_name
+from tests.unit.etcd_charm.test_reconcile_hooks import change
 
 ARCHIVE = Path("/home/ubuntu/etcd_client_credentials.tar.gz")
 

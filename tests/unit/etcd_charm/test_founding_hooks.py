@@ -3,10 +3,10 @@
 import json
 
 from ops import testing
-from tests.unit.etcd_charm.conftest import app_bag, peer_bag
 
 from etcd_charm.cluster.facts import DataState
 from etcd_charm.cluster.steps import FoundCluster
+from tests.unit.etcd_charm.conftest import app_bag, peer_bag
 
 
 def peer(**app_data: str) -> testing.PeerRelation:

@@ -4,11 +4,11 @@ import json
 
 import pytest
 from ops import testing
-from tests.unit.etcd_charm.conftest import app_bag, peer_bag
 
 from etcd_charm.cluster.steps import AddLearner, Promote, RestartMember, StartJoiner
 from etcd_charm.reconcile.credentials import now
 from etcd_charm.workload.certificates import issue_leaf, make_authority, read_common_name
+from tests.unit.etcd_charm.conftest import app_bag, peer_bag
 
 
 def change(state: testing.State, **changes) -> testing.State:
