@@ -29,8 +29,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.simulation.clusters.disk import LogFile
-
 from raftkv.raft.messages import Append, Forward, Message, Snapshot
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, SendSnapshot
@@ -59,6 +57,7 @@ from raftkv.values import (
     MembershipChangeKind,
     Term,
 )
+from tests.simulation.clusters.disk import LogFile
 
 
 class Journal:
@@ -72,7 +71,7 @@ class Journal:
         index: Index,
         term: Term,
         commands: Sequence[bytes],
-        local: bool,  # noqa: FBT001 - the protocol of the replica
+        local: bool,
         /,
     ) -> Sequence[object]:
         self.commands += [command.decode() for command in commands]

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.kit.scripted_cluster import ScriptedCluster
 
 _HERE = Path(__file__).parent

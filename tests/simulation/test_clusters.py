@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.simulation.clusters.cluster import FAULTS_MIN, OPERATIONS_MIN, SeedReport
 from tests.simulation.clusters.mutants import MUTANTS
 from tests.simulation.clusters.run_seed import Failure, run_seed

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from tests.conformance.api import runner
 from tests.kit.servers import Cluster, command_of
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.conformance.hooktools import world as worlds
 
 from localjuju import hook_client, hook_env, observe, paths
 from localjuju.entities import Task, Unit
@@ -26,6 +25,7 @@ from localjuju.operations import enter_scope, finish_task, outcome_message
 from localjuju.resolver import committed, next_operation
 from localjuju.resolver.state import QUEUED, Adopt, Hook, LocalState, RunHook
 from localjuju.runner import Outcome
+from tests.conformance.hooktools import world as worlds
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 HOOKS_MAX = 60

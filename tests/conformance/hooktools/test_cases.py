@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.conformance.hooktools.runner import load, run_case
 
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))

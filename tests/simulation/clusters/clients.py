@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raftkv.replica.effects import Effects, Rejection
+from raftkv.replica.inputs import Propose, Read
 from tests.simulation.clusters.machine import KEYS_COUNT, encode_put
 from tests.simulation.clusters.member import SimulatedMember
 from tests.simulation.clusters.watching import Watching
 from tests.simulation.clusters.world import MILLISECOND, SECOND, Violation, World
-
-from raftkv.replica.effects import Effects, Rejection
-from raftkv.replica.inputs import Propose, Read
 
 ANSWER_WITHIN = 20 * SECOND
 """A living member answers each token: with the result, or with a rejection."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raftkv.raft.messages import Message
+from raftkv.raft.settings import RaftSettings
+from raftkv.replica.effects import Effects, Persist, SendSnapshot
+from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
+from raftkv.values import Member, MemberId
 from tests.simulation.clusters.clients import Clients
 from tests.simulation.clusters.disk import BackendState, Disk
 from tests.simulation.clusters.faults import Faults
@@ -12,12 +17,6 @@ from tests.simulation.clusters.network import Network
 from tests.simulation.clusters.operations import Operations
 from tests.simulation.clusters.watching import Watching
 from tests.simulation.clusters.world import MILLISECOND, SECOND, Violation, World
-
-from raftkv.raft.messages import Message
-from raftkv.raft.settings import RaftSettings
-from raftkv.replica.effects import Effects, Persist, SendSnapshot
-from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
-from raftkv.values import Member, MemberId
 
 RUN = 30 * SECOND
 """Least simulated time under faults (docs: a seed is at least 30 s, 200 operations, 5 faults)."""

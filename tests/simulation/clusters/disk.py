@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from tests.simulation.clusters.world import MILLISECOND, World
-
 from raftkv.replica.effects import Persist
 from raftkv.values import NO_MEMBER, Entry, HardState, Index, Term
+from tests.simulation.clusters.world import MILLISECOND, World
 
 _NO_INDEX = Index(0)
 _NO_TERM = Term(0)

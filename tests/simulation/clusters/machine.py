@@ -6,9 +6,8 @@ import struct
 import zlib
 from collections.abc import Sequence
 
-from tests.simulation.clusters.checkers.apply_equality import ApplyChecker
-
 from raftkv.values import Index, Term
+from tests.simulation.clusters.checkers.apply_equality import ApplyChecker
 
 _COMMAND = struct.Struct("<QBQ")
 KEYS_COUNT = 10

@@ -8,12 +8,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tests.simulation.clusters.disk import BackendState, Disk
-from tests.simulation.clusters.machine import Registers
-from tests.simulation.clusters.network import Network
-from tests.simulation.clusters.watching import Watching
-from tests.simulation.clusters.world import MILLISECOND, World
-
 from raftkv.raft.member_state import RoleName
 from raftkv.raft.messages import Message, Snapshot
 from raftkv.raft.settings import RaftSettings
@@ -30,6 +24,11 @@ from raftkv.replica.inputs import (
 )
 from raftkv.replica.step import Replica
 from raftkv.values import Index, MemberId, Term
+from tests.simulation.clusters.disk import BackendState, Disk
+from tests.simulation.clusters.machine import Registers
+from tests.simulation.clusters.network import Network
+from tests.simulation.clusters.watching import Watching
+from tests.simulation.clusters.world import MILLISECOND, World
 
 FLUSH_INTERVAL = 300 * MILLISECOND
 

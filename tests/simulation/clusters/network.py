@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.simulation.clusters.world import MILLISECOND, World
-
 from raftkv.raft.messages import Message
 from raftkv.replica.peer_codec import FrameReader, encode_frame
+from tests.simulation.clusters.world import MILLISECOND, World
 
 
 @dataclass

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.simulation.clusters.member import SimulatedMember
-from tests.simulation.clusters.world import World
-
 from raftkv.replica.effects import Effects
 from raftkv.replica.inputs import ProposeMembership, TransferLeadership
 from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
+from tests.simulation.clusters.member import SimulatedMember
+from tests.simulation.clusters.world import World
 
 VOTERS_MIN = 2
 VOTERS_MAX = 5

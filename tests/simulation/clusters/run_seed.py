@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from raftkv.raft.errors import InvariantViolated
 from tests.simulation.clusters.cluster import Cluster, SeedReport
 from tests.simulation.clusters.mutants import DISK_MUTANTS, planted
 from tests.simulation.clusters.world import Violation, World
-
-from raftkv.raft.errors import InvariantViolated
 
 TIMELINE_LINES_MAX = 400
 

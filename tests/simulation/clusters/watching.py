@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from raftkv.raft.member_state import RoleName
+from raftkv.replica.effects import Effects, SendSnapshot
+from raftkv.replica.step import Replica
 from tests.simulation.clusters.checkers.apply_equality import ApplyChecker
 from tests.simulation.clusters.checkers.durability import DurabilityChecker
 from tests.simulation.clusters.checkers.election import ElectionChecker
 from tests.simulation.clusters.checkers.linearizability import LinearizabilityChecker
 from tests.simulation.clusters.checkers.log_matching import LogChecker
 from tests.simulation.clusters.disk import BackendState
-
-from raftkv.raft.member_state import RoleName
-from raftkv.replica.effects import Effects, SendSnapshot
-from raftkv.replica.step import Replica
 
 if TYPE_CHECKING:
     from tests.simulation.clusters.member import SimulatedMember

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.simulation.clusters.world import Violation
-
 from raftkv.raft.messages import Message, VoteReply
+from tests.simulation.clusters.world import Violation
 
 
 class ElectionChecker:

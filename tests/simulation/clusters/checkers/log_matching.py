@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import zlib
 
-from tests.simulation.clusters.world import Violation
-
 from raftkv.raft.log_view import LogView
 from raftkv.values import Entry
+from tests.simulation.clusters.world import Violation
 
 
 class LogChecker:
