@@ -277,8 +277,11 @@ class Client:
 
     def _connect(self, endpoint: str, timeout_s: float | None = None) -> Connection:
         connection = self._connections.get(endpoint)
-        if connection is not None and connection.is_usable:
-            return connection
+        if connection is not None:
+            if connection.is_usable:
+                return connection
+            connection.close()
+            del self._connections[endpoint]
         connection = self._dial(endpoint, timeout_s or self._timeout_s)
         self._connections[endpoint] = connection
         return connection

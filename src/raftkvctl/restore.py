@@ -13,19 +13,11 @@ from raftkv.backend.schema import Table
 from raftkv.backend.stream import import_file, read_rows
 from raftkv.log.wal import Metadata, Wal
 from raftkv.replica.effects import Persist
-from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
+from raftkv.replica.membership import bootstrap_hard_state
+from raftkv.replica.replica_state import founding_state
 from raftkv.values import ClusterId, Member, MemberId
 from raftkvctl.options import UsageError
 from raftkvctl.static_cluster import parse_static_cluster
-
-_NEW_CLUSTER = frozenset(
-    {
-        schema.META_APPLIED_INDEX,
-        schema.META_APPLIED_TERM,
-        schema.META_REPLICA_STATE,
-    }
-)
-"""A restored cluster has members and a log of its own: nothing of it is applied yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +76,7 @@ def restore(
     for directory in (data_dir / "member", log_dir):
         if directory.exists():
             raise UsageError(f"{directory} exists: choose another directory or move it away")
+    inspect(path)  # a damaged file must not leave half a directory behind
     _write(path, data_dir, log_dir, cluster_id, mine[0].member_id, members)
 
 
@@ -98,12 +91,16 @@ def _write(
     (data_dir / "member").mkdir(mode=0o700, parents=True)
     environment = Environment(data_dir / "member" / "store")
     try:
-        import_file(path, environment, skip=schema.LOCAL_META | _NEW_CLUSTER)
+        import_file(path, environment, skip=schema.LOCAL_META)
     except (CorruptionError, OSError) as error:
         raise UsageError(str(error)) from None
     number = schema.encode_number
+    index, term, state = founding_state(members)
     environment.write_rows(
         [
+            (Table.META, schema.META_APPLIED_INDEX, number(index)),
+            (Table.META, schema.META_APPLIED_TERM, number(term)),
+            (Table.META, schema.META_REPLICA_STATE, state),
             (Table.META, schema.META_CLUSTER_ID, number(cluster_id)),
             (Table.META, schema.META_MEMBER_ID, number(member_id)),
         ],
@@ -117,9 +114,10 @@ def _write(
             Persist(
                 sequence=1,
                 hard_state=bootstrap_hard_state(len(members)),
-                entries=bootstrap_entries(members),
+                entries=(),
                 truncate_from=None,
                 must_sync=True,
+                reset_to=(index, term),
             ),
         ],
     )

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from raftkv.raft.errors import InvariantViolated
-from raftkv.replica.membership import MembershipTable
+from raftkv.replica.batch import decode_commands
+from raftkv.replica.membership import MembershipTable, bootstrap_entries, decode_change
 from raftkv.replica.sessions import Sessions
+from raftkv.values import Index, Member, Term
 
 STATE_FORMAT = 1
 _HEADER = struct.Struct("<BI")
@@ -29,3 +32,18 @@ def decode_state(data: bytes, membership: MembershipTable, sessions: Sessions) -
     start = _HEADER.size
     membership.load(data[start : start + length])
     sessions.load(data[start + length :])
+
+
+def founding_state(members: Iterable[Member]) -> tuple[Index, Term, bytes]:
+    """(index, term, state) right after the first entries of a new cluster.
+
+    A directory restored from a snapshot starts here *with an empty log behind it*: a member that
+    joins then needs a snapshot and cannot miss the restored rows, which no log entry ever wrote.
+    """
+    table = MembershipTable()
+    entries = bootstrap_entries(members)
+    for entry in entries:
+        (command,) = decode_commands(entry.data, 1)
+        table.apply(decode_change(command))
+    last = entries[-1]
+    return last.index, last.term, encode_state(table, Sessions())

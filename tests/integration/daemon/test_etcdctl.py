@@ -1,0 +1,234 @@
+"""Debian's etcdctl, unmodified, in both API modes, over TLS with client certificates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.kit.servers import Process, free_ports
+
+if shutil.which("etcdctl") is None:
+    pytest.skip("Debian's etcdctl is not here", allow_module_level=True)
+
+NOW = dt.datetime.now(dt.timezone.utc)
+
+
+def name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+class Authority:
+    def __init__(self, directory: Path, title: str) -> None:
+        self._directory = directory
+        self._title = title
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name(title))
+            .issuer_name(name(title))
+            .public_key(self._key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - dt.timedelta(hours=1))
+            .not_valid_after(NOW + dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.path = self._write(f"{title}.crt", self._certificate)
+
+    def _write(self, file: str, certificate: x509.Certificate) -> Path:
+        path = self._directory / file
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def issue(self, common_name: str) -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name(common_name))
+            .issuer_name(name(self._title))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - dt.timedelta(hours=1))
+            .not_valid_after(NOW + dt.timedelta(days=1))
+            .add_extension(
+                x509.SubjectAlternativeName(
+                    [
+                        x509.DNSName(common_name),
+                        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                    ]
+                ),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        key_path = self._directory / f"{self._title}-{common_name}.key"
+        key_path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return self._write(f"{self._title}-{common_name}.crt", certificate), key_path
+
+
+class TlsCluster:
+    def __init__(self, directory: Path) -> None:
+        servers, peers, clients = (
+            Authority(directory, title) for title in ("servers", "peers", "clients")
+        )
+        ports = free_ports(6)
+        cluster = ",".join(f"m{i}=https://127.0.0.1:{ports[2 * i + 1]}" for i in range(3))
+        self.ca = servers.path
+        self.client_cert, self.client_key = clients.issue("somebody")
+        self.wrong_cert, self.wrong_key = servers.issue("stranger")
+        self.members = []
+        for i in range(3):
+            client, peer = (f"https://127.0.0.1:{ports[2 * i + j]}" for j in (0, 1))
+            cert, key = servers.issue(f"m{i}")
+            peer_cert, peer_key = peers.issue(f"m{i}")
+            arguments = [
+                sys.executable, "-m", "raftkv", "--name", f"m{i}",
+                "--data-dir", str(directory / f"m{i}"),
+                "--listen-client-urls", client, "--advertise-client-urls", client,
+                "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                "--initial-cluster", cluster, "--enable-v2",
+                "--cert-file", str(cert), "--key-file", str(key),
+                "--trusted-ca-file", str(clients.path), "--client-cert-auth",
+                "--peer-cert-file", str(peer_cert), "--peer-key-file", str(peer_key),
+                "--peer-trusted-ca-file", str(peers.path), "--peer-client-cert-auth",
+            ]  # fmt: skip
+            self.members.append(Process(f"m{i}", arguments, client, peer, directory / f"m{i}.log"))
+        self.endpoints = ",".join(member.client_url for member in self.members)
+
+    def run(
+        self,
+        api: str,
+        *arguments: str,
+        check: bool = True,
+        program: str = "etcdctl",
+        endpoints: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        files = ("--cacert", "--cert", "--key")
+        if api == "2" and program == "etcdctl":
+            files = ("--ca-file", "--cert-file", "--key-file")
+        values = (self.ca, self.client_cert, self.client_key)
+        flags = [f"{f}={v}" for f, v in zip(files, values, strict=True)]
+        command = [program] if program == "etcdctl" else [sys.executable, "-m", program]
+        done = subprocess.run(
+            [*command, *flags, "--endpoints", endpoints or self.endpoints, *arguments],
+            env={
+                **os.environ,
+                "ETCDCTL_API": api,
+                "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "src"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsCluster]:
+    made = TlsCluster(tmp_path_factory.mktemp("tls"))
+    for member in made.members:
+        member.start()
+    try:
+        for _ in range(20):
+            if made.run("3", "endpoint", "health", check=False).returncode == 0:
+                break
+        yield made
+    finally:
+        for member in made.members:
+            member.kill()
+
+
+@pytest.mark.parametrize("program", ["etcdctl", "raftkvctl"])
+def test_v3_story(cluster: TlsCluster, program: str) -> None:
+    def run(*arguments: str) -> str:
+        return cluster.run("3", *arguments, program=program).stdout
+
+    prefix = f"{program}/"
+    assert run("put", f"{prefix}a", "1") == "OK\n"
+    assert run("put", f"{prefix}b", "2") == "OK\n"
+    assert run("get", f"{prefix}a") == f"{prefix}a\n1\n"
+    assert run("get", "--prefix", prefix, "--print-value-only") == "1\n2\n"
+    assert run("get", "--prefix", prefix, "--order=DESCEND", "--limit=1") == f"{prefix}b\n2\n"
+    assert run("del", "--prefix", prefix) == "2\n"
+    assert run("get", f"{prefix}a") == ""
+    assert len(run("member", "list").splitlines()) == 3
+    assert run("endpoint", "status", "-w", "table").count("3.4.23") == 3
+
+
+def test_v3_txn_and_snapshot(cluster: TlsCluster, tmp_path: Path) -> None:
+    first = cluster.endpoints.split(",")[0]
+    done = cluster.run("3", "snapshot", "save", str(tmp_path / "s"), endpoints=first)
+    assert "Snapshot saved" in done.stdout
+    assert (tmp_path / "s").stat().st_size > 512
+
+
+@pytest.mark.parametrize("program", ["etcdctl", "raftkvctl"])
+def test_v2_story(cluster: TlsCluster, program: str) -> None:
+    def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return cluster.run("2", *arguments, check=check, program=program)
+
+    base = f"/{program}"
+    assert run("set", f"{base}/key1", "blah").stdout == "blah\n"
+    assert run("get", f"{base}/key1").stdout == "blah\n"
+    run("mkdir", f"{base}/dir")
+    run("set", f"{base}/dir/deep/key", "x", "--ttl", "60")
+    listed = run("ls", base, "--recursive").stdout.split()
+    assert {f"{base}/dir", f"{base}/dir/deep", f"{base}/dir/deep/key"} <= set(listed)
+    assert run("mk", f"{base}/key1", "again", check=False).returncode == 4
+    assert "105: Key already exists" in run("mk", f"{base}/key1", "x", check=False).stderr
+    assert run("rm", f"{base}/dir", "--recursive").returncode == 0
+    assert run("get", f"{base}/dir/deep/key", check=False).returncode == 4
+    assert "cluster is healthy" in run("cluster-health").stdout
+    assert run("member", "list").stdout.count("isLeader=true") == 1
+
+
+def test_without_a_client_certificate_nothing_is_served(cluster: TlsCluster) -> None:
+    first = cluster.endpoints.split(",")[0]
+    for certificate in ([], ["--cert", cluster.wrong_cert, "--key", cluster.wrong_key]):
+        done = subprocess.run(
+            ["curl", "-sS", "--cacert", cluster.ca, *certificate, f"{first}/v2/keys/"],
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert done.stdout == b""
+
+
+def test_curl_over_http2_and_http1_reads_the_same(cluster: TlsCluster) -> None:
+    first = cluster.endpoints.split(",")[0]
+    answers = [
+        subprocess.run(
+            [
+                "curl", "-sS", version, "--cacert", cluster.ca, "--cert", cluster.client_cert,
+                "--key", cluster.client_key, "-w", " %{http_version}", f"{first}/version",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout
+        for version in ("--http1.1", "--http2")
+    ]  # fmt: skip
+    body = '{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}'
+    assert answers == [f"{body} 1.1", f"{body} 2"]

@@ -1,0 +1,75 @@
+"""A client that writes without pause and remembers what was acknowledged."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+from kvclient import Client, ClientTLS, KvClientError
+
+
+class ContinuousWriter(threading.Thread):
+    """Writes ascending numbers to ascending keys, with failover; every acknowledged one counts."""
+
+    def __init__(self, endpoints: list[str], tls: ClientTLS | None = None) -> None:
+        super().__init__(daemon=True)
+        self._endpoints = list(endpoints)
+        self._tls = tls
+        self._stopping = threading.Event()
+        self.acknowledged: list[tuple[float, int]] = []
+        """(when, number)."""
+        self.failures_count = 0
+
+    def use_endpoints(self, endpoints: list[str]) -> None:
+        """From the next write on."""
+        self._endpoints = list(endpoints)
+
+    def run(self) -> None:
+        number = 0
+        endpoints: list[str] = []
+        client: Client | None = None
+        while not self._stopping.is_set():
+            if endpoints != self._endpoints or client is None:
+                if client is not None:
+                    client.close()
+                endpoints = self._endpoints
+                client = Client(endpoints, tls=self._tls, timeout_s=1.0)
+            number += 1
+            try:
+                client.put(b"writer/%08d" % number, b"%d" % number)
+            except KvClientError:
+                self.failures_count += 1
+                client.close()
+                client = None
+                endpoints = endpoints[1:] + endpoints[:1]
+                self._endpoints = endpoints
+                continue
+            self.acknowledged.append((time.monotonic(), number))
+        if client is not None:
+            client.close()
+
+    def stop(self) -> None:
+        """End after the write under way."""
+        self._stopping.set()
+        self.join(timeout=20)
+
+    def wait_acknowledged(self, count: int, timeout_s: float) -> None:
+        """Wait until so many more writes were acknowledged."""
+        wanted = len(self.acknowledged) + count
+        deadline = time.monotonic() + timeout_s
+        while len(self.acknowledged) < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{wanted - len(self.acknowledged)} writes missing")
+            time.sleep(0.01)  # polling another thread, bounded by the deadline
+
+    def longest_pause_s(self) -> float:
+        """The longest gap between two acknowledged writes."""
+        times = [when for when, _ in self.acknowledged]
+        return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
+
+    def lost(self, endpoints: list[str], tls: ClientTLS | None = None) -> list[int]:
+        """Acknowledged numbers that a linearizable read does not find."""
+        with Client(endpoints, tls=tls, timeout_s=10.0) as client:
+            found = {int(value) for _, value in client.get_prefix(b"writer/")}
+        return [number for _, number in self.acknowledged if number not in found]
