@@ -7,8 +7,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from kvclient import Client
+from kvclient import Client, RequestError
 from tests.kit.servers import Cluster, Process, free_ports
+from tests.kit.waiting import wait_for
 
 SOURCES = str(Path(__file__).resolve().parents[3] / "src")
 
@@ -24,6 +25,15 @@ def control(*arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def promoted(client: Client, member_id: int) -> bool:
+    try:
+        client.member_promote(member_id)
+    except RequestError as error:
+        assert "in sync with leader" in error.message
+        return False
+    return True
 
 
 def read_v2(member: Process, key: str) -> bytes:
@@ -86,14 +96,7 @@ def test_restored_cluster_grows_with_all_its_data(tmp_path: Path) -> None:
             with Client([client_url], timeout_s=20) as joined:
                 joined.status()
             client.put(b"k/new", b"after")
-            for _ in range(200):
-                try:
-                    client.member_promote(added.member_id)
-                    break
-                except Exception as error:  # noqa: BLE001 - shown when it never works
-                    problem = error
-            else:
-                raise AssertionError(problem)
+            wait_for(lambda: promoted(client, added.member_id), 20, "learner promoted")
         cluster.wait_healthy()
         with Client([client_url]) as joined:
             assert len(joined.get_prefix(b"k/")) == 201
