@@ -28,6 +28,14 @@ def ip(*arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
+def _has_interface(name: str) -> bool:
+    """Ask the kernel, not `/sys`, which may show another network namespace in a container."""
+    try:
+        return bool(socket.if_nametoindex(name))
+    except OSError:
+        return False
+
+
 class Network:
     """The subnet and the bridge; addresses are handed out once and never again."""
 
@@ -57,7 +65,7 @@ class Network:
             if self.subnet is None:
                 self.subnet = self._free_subnet()
                 self._save()
-            if not Path(f"/sys/class/net/{self.bridge}").exists():
+            if not _has_interface(self.bridge):
                 ip("link", "add", self.bridge, "type", "bridge")
             with suppress(OSError):  # read-only in a container; an address of IPv6 does no harm
                 Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1\n")
@@ -106,7 +114,7 @@ class Network:
             return address
 
     def _is_plugged(self, host: int) -> bool:
-        return Path(f"/sys/class/net/ljj{self._tag}v{host}").exists()
+        return _has_interface(f"ljj{self._tag}v{host}")
 
     def connect(self, port: str, pid: int, address: str, mac: str) -> None:
         """Give a network namespace its ``eth0`` on the bridge."""
