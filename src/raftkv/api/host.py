@@ -74,6 +74,10 @@ class Host(Protocol):
         """Whether this member has no vote."""
 
     @property
+    def log_syncs_count(self) -> int:
+        """Syncs of the log since the start."""
+
+    @property
     def now_ms(self) -> int:
         """Wall clock, milliseconds."""
 

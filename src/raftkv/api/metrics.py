@@ -38,6 +38,11 @@ FIGURES: Final[tuple[tuple[str, str, Callable[[Host], int]], ...]] = (
         lambda host: host.applied_index,
     ),
     (
+        "etcd_disk_wal_fsync_duration_seconds_count",
+        "The number of fsync calls of the write-ahead log.",
+        lambda host: host.log_syncs_count,
+    ),
+    (
         "etcd_server_quota_backend_bytes",
         "Current backend storage quota size in bytes.",
         lambda host: host.limits.quota_bytes,

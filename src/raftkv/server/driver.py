@@ -342,6 +342,11 @@ class Driver:
         return self.replica.is_learner
 
     @property
+    def log_syncs_count(self) -> int:
+        """Syncs of the log since the start."""
+        return self._log.syncs_count
+
+    @property
     def now_ms(self) -> int:
         """Wall clock."""
         return time.time_ns() // 1_000_000

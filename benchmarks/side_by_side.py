@@ -1,0 +1,293 @@
+"""``./run bench``: raftkvd and real etcd side by side, alternating, on this machine.
+
+Both run with the settings that the charm renders (heartbeat 100 ms, election 1000 ms, the same
+quota and snapshot count, every write synced to disk). Only the cluster being measured is running:
+the other is stopped with SIGSTOP, because idle members cost some percent of a core. Every load is
+bounded in count or time and stays on loopback. Writes ``benchmarks/results/side-by-side.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from etcdwire import grpc, messages as m  # noqa: E402, I001 - after the path
+from etcdwire.protobuf import encode  # noqa: E402
+from kvclient import Client, KvClientError  # noqa: E402
+from tests.kit.servers import Cluster  # noqa: E402
+
+TICK = os.sysconf("SC_CLK_TCK")
+KEY, VALUE = b"bench/k000001", b"v" * 256
+FLAGS = ["--heartbeat-interval=100", "--election-timeout=1000", "--log-level=error"]
+SECONDS = 3
+BODIES = {
+    "put": ("/etcdserverpb.KV/Put", m.PutRequest(KEY, VALUE)),
+    "range": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY)),
+    "txn": (
+        "/etcdserverpb.KV/Txn",
+        m.TxnRequest(
+            compare=[m.Compare(m.CompareResult.GREATER, m.CompareTarget.VERSION, KEY, version=-1)],
+            success=[
+                m.RequestOp(request_put=m.PutRequest(KEY, VALUE)),
+                m.RequestOp(request_range=m.RangeRequest(KEY)),
+            ],
+        ),
+    ),
+}
+LOADS = [
+    *(
+        f"v3 {kind} {shape}"
+        for kind in ("put", "txn", "range")
+        for shape in ("1x1", "8x8", "16x16")
+    ),
+    *(f"v2 {kind} {count}" for kind in ("put", "get") for count in (1, 64, 256)),
+    "watch 100x10",
+]
+REQUESTS = {"1x1": 4000, "8x8": 20000, "16x16": 40000}
+
+
+class Side:
+    """One engine's cluster under test."""
+
+    def __init__(self, engine: str, size: int, directory: Path) -> None:
+        self.cluster = Cluster(engine, directory, size, FLAGS)
+        self.cluster.__enter__()
+        self.leader = self.find_leader()
+        self.pids = [p.process.pid for p in self.cluster.members if p.process is not None]
+
+    def find_leader(self) -> str:
+        """The client URL of the member that leads."""
+        for url in self.cluster.endpoints:
+            with Client([url], timeout_s=5) as client:
+                status = client.status()
+                if status.leader_id == status.member_id:
+                    return url
+        raise KvClientError("no member leads")
+
+    def signal(self, number: int) -> None:
+        for pid in self.pids:
+            os.kill(pid, number)
+
+    def cpu_s(self) -> float:
+        total = 0
+        for pid in self.pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / TICK
+
+    def rss_mib(self) -> int:
+        found = 0
+        for pid in self.pids:
+            match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+            found += int(match.group(1)) // 1024 if match else 0
+        return found
+
+    def syncs(self) -> int:
+        with urllib.request.urlopen(f"{self.leader}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        found = re.search(r"^etcd_disk_wal_fsync_duration_seconds_count (\S+)", text, re.MULTILINE)
+        return int(float(found.group(1))) if found else 0
+
+
+def run_load(load: str, side: Side, work: Path) -> dict[str, Any]:
+    """One measurement."""
+    api, kind, *rest = load.split()
+    address = side.leader.removeprefix("http://")
+    if api == "v3":
+        return run_h2load(kind, rest[0], side.leader, work)
+    if api == "watch":
+        watchers, connections = kind.split("x")
+        command = [
+            sys.executable, str(ROOT / "benchmarks" / "watch_load.py"), address,
+            f"--watchers={watchers}", f"--connections={connections}",
+        ]  # fmt: skip
+    else:
+        script = str(ROOT / "benchmarks" / "put_v2.lua")
+        command = [
+            "wrk", "-t1", f"-c{rest[0]}", f"-d{SECONDS}s", "--latency", "-s", script, side.leader,
+            "--", kind,
+        ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    for line in done.stdout.splitlines():
+        if line.startswith("RESULT "):
+            result: dict[str, Any] = json.loads(line[7:])
+            return result
+    raise RuntimeError(f"{load}: {done.stdout[-500:]}{done.stderr[-500:]}")
+
+
+def run_h2load(kind: str, shape: str, url: str, work: Path) -> dict[str, Any]:
+    connections, streams = shape.split("x")
+    path, message = BODIES[kind]
+    body, log = work / "body", work / "log"
+    body.write_bytes(grpc.frame(encode(message)))
+    done = subprocess.run(
+        [
+            "h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-n{REQUESTS[shape]}",
+            f"--log-file={log}", "-d", str(body), "-H", "content-type: application/grpc",
+            "-H", "te: trailers", url + path,
+        ],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    rows = [line.split("\t") for line in log.read_text().splitlines()]
+    log.unlink()
+    times = sorted(int(row[2]) for row in rows)
+    match = re.search(r"([\d.]+) req/s", done.stdout)
+    assert match is not None, done.stdout
+    return {
+        "n": len(times),
+        "rps": float(match.group(1)),
+        "p50_us": times[len(times) // 2],
+        "p99_us": times[int(len(times) * 0.99)],
+        "errors": sum(row[1] != "200" for row in rows),
+    }
+
+
+def measure(load: str, side: Side, work: Path) -> dict[str, Any]:
+    cpu, syncs = side.cpu_s(), side.syncs()
+    with Client([side.leader]) as client:
+        before = client.status().raft_term
+        result = run_load(load, side, work)
+        assert client.status().raft_term == before, "the leader changed under load"
+    result["cpu_us"] = (side.cpu_s() - cpu) / result["n"] * 1e6
+    writes = result.get("writes", result["n"])
+    result["syncs"] = (side.syncs() - syncs) / writes
+    result["rss"] = side.rss_mib()
+    return result
+
+
+def compare(size: int, loads: list[str], rounds: int) -> list[dict[str, Any]]:
+    """All loads on clusters of one size, alternating between the two."""
+    with tempfile.TemporaryDirectory(prefix="raftkv-bench-") as temporary:
+        work = Path(temporary)
+        sides: dict[str, Side] = {}
+        try:
+            for engine in ("etcd", "raftkv"):
+                (work / engine).mkdir()
+                sides[engine] = Side(engine, size, work / engine)
+                sides[engine].signal(signal.SIGSTOP)
+            rows = [compare_one(load, size, sides, rounds, work) for load in loads]
+        finally:
+            for side in sides.values():
+                side.signal(signal.SIGCONT)
+                side.cluster.__exit__()
+    return rows
+
+
+def compare_one(
+    load: str, size: int, sides: dict[str, Side], rounds: int, work: Path
+) -> dict[str, Any]:
+    found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in sides}
+    for number in range(rounds):
+        order = list(sides.items())
+        for engine, side in order if number % 2 == 0 else reversed(order):
+            side.signal(signal.SIGCONT)
+            wait_settled(side)
+            found[engine].append(measure(load, side, work))
+            side.signal(signal.SIGSTOP)
+    row: dict[str, Any] = {"load": load, "members": size}
+    for engine, results in found.items():
+        for key in ("rps", "p50_us", "p99_us", "cpu_us", "syncs", "rss"):
+            row[f"{engine}_{key}"] = statistics.median(r[key] for r in results)
+        row[f"{engine}_errors"] = sum(r.get("errors", 0) for r in results)
+    row["ratio"] = row["raftkv_rps"] / row["etcd_rps"]
+    print(
+        f"{size} member(s)  {load:16} etcd {row['etcd_rps']:9.0f}/s  raftkv "
+        f"{row['raftkv_rps']:9.0f}/s  ratio {row['ratio']:5.2f}  p99 "
+        f"{row['etcd_p99_us']:.0f} / {row['raftkv_p99_us']:.0f} us",
+        flush=True,
+    )
+    return row
+
+
+def wait_settled(side: Side) -> None:
+    """After SIGCONT: a leader stands, and it is known which member it is."""
+    deadline = time.monotonic() + 20
+    while True:
+        with Client(side.cluster.endpoints, timeout_s=5) as client:
+            try:
+                client.put(b"bench/settled", b"")
+                leader = client.status().leader_id
+                urls = {x.member_id: x.client_urls[0] for x in client.member_list()}
+                side.leader = urls[leader]
+                break
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+    time.sleep(0.3)  # let elections and catching up end: this is a benchmark, not a test
+
+
+def write_table(rows: list[dict[str, Any]], rounds: int) -> Path:
+    etcd = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=True).stdout
+    model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    processor = model.group(1) if model else "unknown"
+    where = (
+        f"{dt.datetime.now(dt.timezone.utc):%Y-%m-%d}, {etcd.splitlines()[0]}, raftkvd interpreted "
+        f"on {platform.python_implementation()} {platform.python_version()} "
+        f"({sys.base_prefix}), {os.cpu_count()} cores ({processor}) shared by all members and the "
+        f"load client, loopback, plain http, values of 256 bytes, medians of {rounds} alternated "
+        "rounds."
+    )
+    how = (
+        "`CxM` is connections x gRPC streams in a closed loop; v2 counts connections; watch is "
+        "watchers x connections, in events. CPU is of all members together, per request; syncs "
+        "are the leader's log syncs per write. Pairs are etcd / raftkv."
+    )
+    columns = "members|load|etcd /s|raftkv /s|**ratio**|p50 us|p99 us|CPU us|syncs|RSS MiB|errors"
+    head = f"| {columns.replace('|', ' | ')} |"
+    lines = ["# Side by side with etcd", "", where, "", how, "", head, "| --- " * 11 + "|"]
+    for row in rows:
+        pair = {
+            key: f"{row[f'etcd_{key}']:.{d}f} / {row[f'raftkv_{key}']:.{d}f}"
+            for key, d in (("p50_us", 0), ("p99_us", 0), ("cpu_us", 0), ("syncs", 3), ("rss", 0))
+        }
+        lines.append(
+            f"| {row['members']} | {row['load']} | {row['etcd_rps']:.0f} | {row['raftkv_rps']:.0f} "
+            f"| **{row['ratio']:.2f}** | {pair['p50_us']} | {pair['p99_us']} | {pair['cpu_us']} "
+            f"| {pair['syncs']} | {pair['rss']} | {row['etcd_errors']} / {row['raftkv_errors']} |"
+        )
+    ratios = [row["ratio"] for row in rows]
+    lines += ["", f"Geometric mean of the ratios: **{statistics.geometric_mean(ratios):.2f}**."]
+    path = ROOT / "benchmarks" / "results" / "side-by-side.md"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--members", default="1,3")
+    parser.add_argument("--loads", default=",".join(LOADS))
+    parser.add_argument("--no-table", action="store_true")
+    a = parser.parse_args()
+    for program in ("etcd", "h2load", "wrk"):
+        if shutil.which(program) is None:
+            sys.exit(f"bench: {program} is not installed")
+    rows = []
+    for size in (int(text) for text in a.members.split(",")):
+        rows += compare(size, a.loads.split(","), a.rounds)
+    if not a.no_table:
+        print(f"wrote {write_table(rows, a.rounds)}")
+
+
+if __name__ == "__main__":
+    main()
