@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 MODEL = "demo"
 CREDENTIALS = ROOT / ".cache" / "demo"
+MEMBERS = 3
+AGAIN = "./run demo goes on from here, ./run demo --down removes it."
 WAIT_S = 150
 
 
@@ -59,11 +61,24 @@ def run(*arguments: str, environment: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def units(application: str) -> dict[str, dict[str, object]]:
-    """Units of an application, as ``juju status`` knows them."""
+def applications() -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+    """Applications of the model, as ``juju status`` knows them."""
     status = json.loads(quiet_juju("status", "-m", MODEL, "--format", "json"))
-    found = status.get("applications", {}).get(application, {}).get("units")
+    found = status.get("applications")
     return found if isinstance(found, dict) else {}
+
+
+def units(application: str) -> dict[str, dict[str, object]]:
+    """Units of an application."""
+    return applications().get(application, {}).get("units", {})
+
+
+def models() -> set[str]:
+    """Names of the models that exist."""
+    return {
+        model["short-name"]
+        for model in json.loads(quiet_juju("models", "--format", "json"))["models"]
+    }
 
 
 def wait_healthy(count: int) -> dict[str, dict[str, object]]:
@@ -101,18 +116,26 @@ def step(text: str, action: Callable[[], None], started: float) -> None:
 
 
 def deploy() -> None:
-    """A certificate authority and one member."""
-    juju("add-model", MODEL)
-    juju("deploy", "easyrsa")
-    juju("deploy", "etcd")
-    juju("add-relation", "etcd", "easyrsa")
-    wait_healthy(1)
+    """A certificate authority and one member; goes on where an earlier run stopped."""
+    if MODEL in models():
+        juju("switch", MODEL)
+    else:
+        juju("add-model", MODEL)
+    found = applications()
+    for name in ("easyrsa", "etcd"):
+        if name not in found:
+            juju("deploy", name)
+    if "certificates" not in found.get("etcd", {}).get("relations", {}):
+        juju("add-relation", "etcd", "easyrsa")
+    wait_healthy(max(1, len(units("etcd"))))
 
 
 def scale() -> None:
     """Two more members."""
-    juju("add-unit", "-n", "2", "etcd")
-    wait_healthy(3)
+    missing = MEMBERS - len(units("etcd"))
+    if missing > 0:
+        juju("add-unit", "-n", str(missing), "etcd")
+    wait_healthy(max(MEMBERS, len(units("etcd"))))
 
 
 def use() -> None:
@@ -174,11 +197,7 @@ def report() -> None:
 
 def take_down() -> None:
     """Remove the model and all that belongs to it."""
-    names = {
-        model["short-name"]
-        for model in json.loads(quiet_juju("models", "--format", "json"))["models"]
-    }
-    if MODEL in names:
+    if MODEL in models():
         juju("destroy-model", MODEL, "--no-prompt", "--destroy-storage", "--force")
         print("removed")
     else:
@@ -187,8 +206,13 @@ def take_down() -> None:
 
 def main() -> int:
     """Run the demo; the exit code."""
+    os.environ.pop("JUJU_MODEL", None)  # the commands shown work in the model that was made last
     if "--down" in sys.argv[1:]:
-        take_down()
+        try:
+            take_down()
+        except DemoError as error:
+            print(error, file=sys.stderr)
+            return 1
         return 0
     started = time.monotonic()
     try:
@@ -198,8 +222,11 @@ def main() -> int:
         step("Ask for health", health, started)
         step("Done", report, started)
     except (DemoError, subprocess.TimeoutExpired) as error:
-        print(f"\ndemo failed: {error}", file=sys.stderr)
+        print(f"\ndemo failed: {error}\n{AGAIN}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"\ninterrupted. {AGAIN}", file=sys.stderr)
+        return 130
     return 0
 
 
