@@ -66,15 +66,16 @@ def encode_key_value(
     """Encode a mvccpb.KeyValue: the row of the backend, of answers and of watch events alike."""
     size = len(key)
     length = len(value)
+    modified = encode_varint(mod_revision)
     return b"".join(
         (
             b"\x0a",
             _SMALL[size] if size < 128 else encode_varint(size),
             key,
             b"\x10",
-            encode_varint(create_revision),
+            modified if create_revision == mod_revision else encode_varint(create_revision),
             b"\x18",
-            encode_varint(mod_revision),
+            modified,
             b"\x20",
             _SMALL[version] if version < 128 else encode_varint(version),
             b"\x2a" if length else b"",

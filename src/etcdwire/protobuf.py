@@ -100,6 +100,10 @@ def encode_varint(value: int) -> bytes:
     """Encode one varint; negative numbers take ten bytes (two's complement, 64 bits)."""
     if 0 <= value < 128:
         return _SMALL[value]
+    if 0 < value < 16384:
+        return bytes((value & 127 | 128, value >> 7))
+    if 0 < value < 2097152:
+        return bytes((value & 127 | 128, value >> 7 & 127 | 128, value >> 14))
     value &= U64
     out = bytearray()
     while value > 127:

@@ -68,6 +68,8 @@ def parse(request: HttpRequest) -> Parameters:
         V2Error: the first parameter that is wrong.
     """
     body = request.body
+    if not request.query and not body:  # the usual read
+        return Parameters(_clean(request.path))
     if request.method == "PUT" and body[:6] == b"value=" and not request.query:
         raw = body[6:]
         if not any(mark in raw for mark in b"&%+;") and _is_form(request):
@@ -139,8 +141,11 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 
 def _clean(path: str) -> str:
     """The key: no double or trailing slashes, no dots (Go's ``path.Clean``)."""
+    key = path[len(PREFIX) :]
+    if key and key[-1] != "/" and "//" not in key and "/." not in key:
+        return key
     names: list[str] = []
-    for name in path[len(PREFIX) :].split("/"):
+    for name in key.split("/"):
         if name == "..":
             if names:
                 names.pop()
