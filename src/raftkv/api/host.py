@@ -74,6 +74,10 @@ class Host(Protocol):
         """Whether this member has no vote."""
 
     @property
+    def is_full(self) -> bool:
+        """Whether the backend uses more than its quota."""
+
+    @property
     def log_syncs_count(self) -> int:
         """Syncs of the log since the start."""
 

@@ -33,6 +33,7 @@ def put(host: Host, call: Call, data: bytes) -> None:
     if request.lease:
         raise errors.LEASE_NOT_FOUND
     _check_size(host, data)
+    _check_quota(host)
     host.propose(_PUT + data, WriteToken(host, call))
 
 
@@ -63,6 +64,8 @@ def txn(host: Host, call: Call, data: bytes) -> None:
     _check_leases(request)
     _check_size(host, data)
     if not _is_read_only(request):
+        if any(operation.request_put is not None for operation in _operations(request)):
+            _check_quota(host)
         host.propose(_TXN + data, WriteToken(host, call))
         return
 
@@ -115,6 +118,12 @@ def _answer(host: Host, request: RangeRequest, call: Call) -> None:
 def _check_size(host: Host, data: bytes) -> None:
     if len(data) > host.limits.max_request_bytes:
         raise errors.REQUEST_TOO_LARGE
+
+
+def _check_quota(host: Host) -> None:
+    """Refuse what would grow a full store; deletions go on, and raising the quota helps at once."""
+    if host.is_full:
+        raise errors.NO_SPACE
 
 
 def _operations(request: TxnRequest) -> list[RequestOp]:

@@ -126,6 +126,7 @@ class Driver:
         self._publish_at = 0.0
         self._expire_pending = False
         self._is_stopping = False
+        self._is_full = opened.environment.used_bytes() > self.limits.quota_bytes
 
     # --- life -------------------------------------------------------------------------------
 
@@ -342,6 +343,11 @@ class Driver:
         return self.replica.is_learner
 
     @property
+    def is_full(self) -> bool:
+        """Whether the backend used more than its quota at the last flush."""
+        return self._is_full
+
+    @property
     def log_syncs_count(self) -> int:
         """Syncs of the log since the start."""
         return self._log.syncs_count
@@ -439,6 +445,7 @@ class Driver:
         row_ids, index = self._flushing.popleft()
         self.view.view.renew()
         self.machine.kv.forget_flushed(row_ids)
+        self._is_full = self.environment.used_bytes() > self.limits.quota_bytes
         self.feed(Synced(index))
         if self._waiting_snapshots and not self._flushing:
             self._open_snapshots()

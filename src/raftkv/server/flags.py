@@ -54,7 +54,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("snapshot-count", 100000, "entries kept in the log for slow members"),
     Flag("max-snapshots", 5, "accepted; the backend is the only snapshot"),
     Flag("max-wals", 5, "accepted; the log is trimmed by what is durable"),
-    Flag("quota-backend-bytes", 0, "size limit of the backend (0: 2 GiB)"),
+    Flag("quota-backend-bytes", 0, "writes are refused above it (0: 2 GiB)"),
     Flag("max-txn-ops", 128, "operations in one transaction"),
     Flag("max-request-bytes", 1536 * 1024, "size of one request"),
     Flag("enable-v2", False, "serve the v2 API"),
@@ -65,8 +65,8 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("log-outputs", "default", "accepted: default, stderr or stdout"),
     Flag("listen-metrics-urls", "", "where /metrics and /health are served as well"),
     Flag("enable-grpc-gateway", True, "serve JSON under /v3"),
-    Flag("cors", "*", "origins that browsers may call from"),
-    Flag("host-whitelist", "*", "host names that http requests may use"),
+    Flag("cors", "*", "only * is served yet"),
+    Flag("host-whitelist", "*", "only * is served yet"),
     Flag("config-file", "", "a YAML file instead of all other flags"),
 )
 BY_NAME: Final = {flag.name: flag for flag in FLAGS}

@@ -61,6 +61,8 @@ def run(arguments: Sequence[str]) -> int:
             stream=sys.stderr,
         )
         return _Daemon(config, raw.given).run()
+    except KeyboardInterrupt:
+        return 130
     except (ConfigError, BackendError, LogError) as error:
         print(f"raftkvd: {error}", file=sys.stderr)
         return 1

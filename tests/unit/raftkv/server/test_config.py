@@ -83,6 +83,7 @@ MISTAKES = {
     ),
     "malformed cluster": (["--initial-cluster=a"], "'a' is not NAME=URL"),
     "one URL twice": (["--initial-cluster=a=http://x:1,b=http://x:1"], "duplicate URL"),
+    "cors": (["--cors=http://a"], "only * is"),
     "log level": (["--log-level=loud"], "give one of"),
 }
 

@@ -1,0 +1,70 @@
+"""Limits that hold: a full store, requests too large, connections that say nothing."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from kvclient import Client, RequestError
+from tests.kit.servers import Cluster
+from tests.kit.waiting import wait_for
+
+
+def put_fails(client: Client) -> bool:
+    try:
+        client.put(b"k", b"x" * 50_000)
+    except RequestError as error:
+        if "database space exceeded" not in error.message:
+            raise
+        return True
+    return False
+
+
+def test_a_full_store_refuses_writes_but_not_deletions_nor_reads(tmp_path: Path) -> None:
+    with (
+        Cluster("raftkv", tmp_path, flags=["--quota-backend-bytes=2000000"]) as cluster,
+        Client(cluster.endpoints) as client,
+    ):
+        wait_for(lambda: put_fails(client), 20, "the quota is felt")
+        assert client.get(b"k") == b"x" * 50_000
+        assert client.delete(b"k") == 1
+
+
+def test_requests_above_the_limit_are_refused_and_the_next_is_served(tmp_path: Path) -> None:
+    with Cluster("raftkv", tmp_path) as cluster, Client(cluster.endpoints) as client:
+        with pytest.raises(RequestError, match="request is too large"):
+            client.put(b"k", b"x" * (1536 * 1024))
+        with pytest.raises(RequestError, match="received message larger than max"):
+            client.put(b"k", b"x" * (3 << 20))
+        client.put(b"k", b"y")
+        request = urllib.request.Request(
+            f"{cluster.endpoints[0]}/v2/keys/a", data=b"value=" + b"x" * (3 << 20), method="PUT"
+        )
+        with pytest.raises((urllib.error.HTTPError, ConnectionError, urllib.error.URLError)):
+            urllib.request.urlopen(request, timeout=5)
+        assert client.get(b"k") == b"y"
+
+
+def test_garbage_ends_its_connection_only(tmp_path: Path) -> None:
+    with Cluster("raftkv", tmp_path) as cluster, Client(cluster.endpoints) as client:
+        host, port = cluster.endpoints[0].removeprefix("http://").split(":")
+        peer_port = cluster.members[0].peer_url.rsplit(":", 1)[1]
+        for target, garbage in (
+            (port, b"\x16\x03\x01\x02\x00\x01"),
+            (port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100),
+            (port, b"GET / HTTP/9.9\r\n\r\n"),
+            (peer_port, b"RKVPEER1\n{}\n"),
+            (peer_port, b"RKVPEER1\n" + b"x" * 5000),
+            (peer_port, b"\0" * 100),
+        ):
+            with socket.create_connection((host, int(target)), timeout=5) as wire:
+                wire.sendall(garbage)
+                wire.settimeout(5)
+                while wire.recv(4096):
+                    pass
+        client.put(b"k", b"v")
+        assert client.get(b"k") == b"v"
