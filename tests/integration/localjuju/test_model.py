@@ -5,8 +5,8 @@ import errno
 import json
 import os
 import select
+import signal
 import socket
-import subprocess
 from pathlib import Path
 
 import jubilant
@@ -184,8 +184,7 @@ def test_daemon_that_dies_is_replaced_and_adopts_the_machines(
     juju: jubilant.Juju, state: Path
 ) -> None:
     before = juju.ssh("sprout/1", "cat", "/proc/sys/kernel/random/boot_id", "/proc/uptime")
-    pid = (state / "daemon.lock").read_text().strip()
-    subprocess.run(["kill", "-KILL", pid], check=True)
+    os.kill(int((state / "daemon.lock").read_text()), signal.SIGKILL)
     wait_for(juju, "sprout")
     assert juju.exec("hostname", unit="sprout/1").stdout == "juju-meadow-1\n"
     after = juju.ssh("sprout/1", "cat", "/proc/uptime")
