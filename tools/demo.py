@@ -21,7 +21,7 @@ MODEL = "demo"
 CREDENTIALS = ROOT / ".cache" / "demo"
 MEMBERS = 3
 AGAIN = "./run demo goes on from here, ./run demo --down removes it."
-WAIT_S = 150
+WAIT_S = 300
 
 
 class DemoError(Exception):
