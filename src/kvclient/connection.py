@@ -95,6 +95,7 @@ class Connection:
         host, port = parts.hostname or "localhost", parts.port or 2379
         self._authority = parts.netloc.encode()
         self._session = ClientSession()
+        tls = context() if parts.scheme == "https" else None  # its mistakes come first
         try:
             raw = socket.create_connection((host, port), timeout=timeout_s)
         except OSError as error:
@@ -102,9 +103,9 @@ class Connection:
             raise Unavailable(f"cannot connect: {text}", endpoint) from None
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket: socket.socket = raw
-        if parts.scheme == "https":
+        if tls is not None:
             try:
-                self._socket = context().wrap_socket(raw, server_hostname=server_name or host)
+                self._socket = tls.wrap_socket(raw, server_hostname=server_name or host)
             except ssl.SSLError as error:
                 raw.close()
                 raise Unavailable(describe_tls_problem(error), endpoint) from None

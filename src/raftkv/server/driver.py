@@ -22,10 +22,11 @@ from raftkv.api.host import Limits, SnapshotSource, Token
 from raftkv.api.v3_watch import WatchStream
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
+from raftkv.log.errors import StorageError as LogError
 from raftkv.raft.messages import Message
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.commands import encode_expire
-from raftkv.replica.effects import Effects, Rejected, Rejection
+from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
 from raftkv.replica.inputs import (
     Input,
     PeerMessage,
@@ -196,20 +197,21 @@ class Driver:
         if self._reads:
             inputs.append(Read(self._reads))
             self._reads = []
-        if inputs:
-            self.carry_out(self.replica.step_many(inputs))
+        while inputs:
+            inputs = self.carry_out(self.replica.step_many(inputs))
 
     def feed(self, happened: Input) -> None:
         """Take one input in the next turn."""
         self._inputs.append(happened)
         self._schedule()
 
-    def carry_out(self, effects: Effects) -> None:
-        """Do what the replica wants."""
-        if effects.persist:
-            self._log.submit(effects.persist)
+    def carry_out(self, effects: Effects) -> list[Input]:
+        """Do what the replica wants; returns what follows from it at once."""
+        follow: list[Input] = []
         if effects.send:
-            self._send(effects)
+            self._send(effects)  # first: followers sync while this member does
+        if effects.persist and not self._persist_inline(effects.persist, follow):
+            self._log.submit(effects.persist)
         for tokens, results in effects.replies:
             for token, result in zip(tokens, results, strict=True):
                 cast(Token, token).applied(result)
@@ -233,6 +235,18 @@ class Driver:
             self._note_leader()
         if effects.removed:
             self._stop("this member was removed from the cluster", 0)
+        return follow
+
+    def _persist_inline(self, writes: Sequence[Persist], follow: list[Input]) -> bool:
+        try:
+            done = self._log.write_inline(writes)
+        except LogError as error:
+            self._stop(f"disk failure, files are kept as they are: {error}", 1)
+            return True
+        if done:
+            self._last_persisted = self._log.persisted
+            follow.append(Persisted(self._last_persisted))
+        return done
 
     def _send(self, effects: Effects) -> None:
         links = self._links

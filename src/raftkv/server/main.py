@@ -36,6 +36,8 @@ from raftkv.values import Member
 VERSION: Final = "0.1.0"
 STOP_TIMEOUT_S: Final = 5.0
 BACKLOG: Final = 1024
+TLS_TIMEOUT_S: Final = 10.0
+"""A connection that never finishes its handshake is gone after this."""
 SWITCH_INTERVAL_S: Final = 0.001
 """The disk threads need the interpreter for microseconds; the default would make them wait 5 ms."""
 _LOG: Final = logging.getLogger("raftkv")
@@ -148,6 +150,7 @@ class _Daemon:
                         factories[plane],
                         sock=listener,
                         ssl=planes[plane] if url.is_tls else None,
+                        ssl_handshake_timeout=TLS_TIMEOUT_S if url.is_tls else None,
                         backlog=BACKLOG,
                     ),
                 )

@@ -131,7 +131,9 @@ class SnapshotTraffic:
             cast(WatchStream, watcher.stream).catch_up_later(watcher)
         # At once, not in the next turn: a flush in between would store the replica's old applied
         # index beside the new rows.
-        driver.carry_out(driver.replica.step(SnapshotInstalled(Index(applied), term, state)))
+        installed = driver.replica.step(SnapshotInstalled(Index(applied), term, state))
+        for follow in driver.carry_out(installed):
+            driver.feed(follow)
         self.is_installing = False
         shutil.rmtree(old, ignore_errors=True)
         _LOG.info("installed snapshot at index %d (wanted %d)", applied, wanted.index)
