@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,11 +97,14 @@ class TlsCluster:
         self.ca = servers.path
         self.client_cert, self.client_key = clients.issue("somebody")
         self.wrong_cert, self.wrong_key = servers.issue("stranger")
+        self.peer_ca = peers.path
+        self.peer_files: list[tuple[Path, Path]] = []
         self.members = []
         for i in range(3):
             client, peer = (f"https://127.0.0.1:{ports[2 * i + j]}" for j in (0, 1))
             cert, key = servers.issue(f"m{i}")
             peer_cert, peer_key = peers.issue(f"m{i}")
+            self.peer_files.append((peer_cert, peer_key))
             arguments = [
                 sys.executable, "-m", "raftkv", "--name", f"m{i}",
                 "--data-dir", str(directory / f"m{i}"),
@@ -232,3 +238,44 @@ def test_curl_over_http2_and_http1_reads_the_same(cluster: TlsCluster) -> None:
     ]  # fmt: skip
     body = '{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}'
     assert answers == [f"{body} 1.1", f"{body} 2"]
+
+
+def introduce(cluster: TlsCluster, certificate: int | None, claimed: str, cluster_id: str) -> str:
+    """What member 0 answers to a peer that shows one certificate and claims to be somebody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cluster.peer_ca)
+    if certificate is not None:
+        context.load_cert_chain(*cluster.peer_files[certificate])
+    host, port = cluster.members[0].peer_url.removeprefix("https://").split(":")
+    line = {
+        "kind": "messages",
+        "cluster": cluster_id,
+        "from": claimed,
+        "to": member_ids(cluster)[0],
+    }
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as raw,
+        context.wrap_socket(raw, server_hostname="m0") as wire,
+    ):
+        wire.sendall(b"RKVPEER1\n" + json.dumps(line).encode() + b"\n")
+        return wire.recv(4096).decode()
+
+
+def member_ids(cluster: TlsCluster) -> list[str]:
+    rows = [row.split(", ") for row in cluster.run("3", "member", "list").stdout.splitlines()]
+    return [row[0] for row in sorted(rows, key=lambda row: row[2])]
+
+
+def test_a_peer_is_who_its_certificate_says(cluster: TlsCluster) -> None:
+    ids = member_ids(cluster)
+    listed = json.loads(cluster.run("3", "member", "list", "-w", "json").stdout)
+    own = f"{listed['header']['cluster_id']:x}"
+    assert "ok" in introduce(cluster, 1, ids[1], own)
+    assert "not of" in introduce(cluster, 1, ids[2], own)
+    assert "cluster ID mismatch" in introduce(cluster, 1, ids[1], "abc")
+    try:  # TLS 1.3 tells a client without certificate only when it reads
+        answer = introduce(cluster, None, ids[1], own)
+    except (ssl.SSLError, ConnectionError):
+        answer = ""
+    assert answer == ""
