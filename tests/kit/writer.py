@@ -12,10 +12,14 @@ from kvclient import Client, ClientTLS, KvClientError
 class ContinuousWriter(threading.Thread):
     """Writes ascending numbers to ascending keys, with failover; every acknowledged one counts."""
 
-    def __init__(self, endpoints: list[str], tls: ClientTLS | None = None) -> None:
+    def __init__(
+        self, endpoints: list[str], tls: ClientTLS | None = None, interval_s: float = 0.0
+    ) -> None:
+        """Write as fast as it goes, or leave the machine to others for the interval."""
         super().__init__(daemon=True)
         self._endpoints = list(endpoints)
         self._tls = tls
+        self._interval_s = interval_s
         self._stopping = threading.Event()
         self.acknowledged: list[tuple[float, int]] = []
         """(when, number)."""
@@ -27,13 +31,17 @@ class ContinuousWriter(threading.Thread):
 
     def run(self) -> None:
         number = 0
+        given: list[str] = []
         endpoints: list[str] = []
         client: Client | None = None
-        while not self._stopping.is_set():
-            if endpoints != self._endpoints or client is None:
+        while not self._stopping.wait(self._interval_s):
+            if given is not self._endpoints:
+                given = self._endpoints
+                endpoints = list(given)
                 if client is not None:
                     client.close()
-                endpoints = self._endpoints
+                client = None
+            if client is None:
                 client = Client(endpoints, tls=self._tls, timeout_s=1.0)
             number += 1
             try:
@@ -43,7 +51,6 @@ class ContinuousWriter(threading.Thread):
                 client.close()
                 client = None
                 endpoints = endpoints[1:] + endpoints[:1]
-                self._endpoints = endpoints
                 continue
             self.acknowledged.append((time.monotonic(), number))
         if client is not None:
@@ -63,13 +70,14 @@ class ContinuousWriter(threading.Thread):
                 raise TimeoutError(f"{wanted - len(self.acknowledged)} writes missing")
             time.sleep(0.01)  # polling another thread, bounded by the deadline
 
-    def longest_pause_s(self) -> float:
-        """The longest gap between two acknowledged writes."""
-        times = [when for when, _ in self.acknowledged]
+    def longest_pause_s(self, since: int = 0) -> float:
+        """The longest gap between two acknowledged writes, from the so manieth on."""
+        times = [when for when, _ in self.acknowledged[since:]]
         return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
     def lost(self, endpoints: list[str], tls: ClientTLS | None = None) -> list[int]:
         """Acknowledged numbers that a linearizable read does not find."""
+        acknowledged = list(self.acknowledged)
         with Client(endpoints, tls=tls, timeout_s=10.0) as client:
             found = {int(value) for _, value in client.get_prefix(b"writer/")}
-        return [number for _, number in self.acknowledged if number not in found]
+        return [number for _, number in acknowledged if number not in found]

@@ -29,18 +29,28 @@ def leader_of(status: jubilant.Status, app: str = "etcd") -> str:
     return next(name for name, unit in status.apps[app].units.items() if unit.leader)
 
 
+def fetch_credentials(juju: jubilant.Juju, directory: Path, app: str = "etcd") -> None:
+    """Unpack `ca.crt`, `client.crt` and `client.key` of a fresh client certificate."""
+    unit = leader_of(juju.status(), app)
+    juju.run(unit, "generate-client-certificates")
+    juju.scp(f"{unit}:{ARCHIVE}", directory / ARCHIVE)
+    with tarfile.open(directory / ARCHIVE) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            assert content is not None
+            (directory / member.name).write_bytes(content.read())
+
+
+def list_endpoints(status: jubilant.Status, app: str = "etcd") -> list[str]:
+    units = status.apps[app].units.values()
+    return [f"https://{unit.public_address}:2379" for unit in units]
+
+
 class Curl:
     """The v2 and JSON APIs by curl, with the credentials that the action hands out."""
 
     def __init__(self, juju: jubilant.Juju, directory: Path, app: str = "etcd") -> None:
-        unit = leader_of(juju.status(), app)
-        juju.run(unit, "generate-client-certificates")
-        juju.scp(f"{unit}:{ARCHIVE}", directory / ARCHIVE)
-        with tarfile.open(directory / ARCHIVE) as archive:
-            for member in archive:
-                content = archive.extractfile(member)
-                assert content is not None
-                (directory / member.name).write_bytes(content.read())
+        fetch_credentials(juju, directory, app)
         self._juju, self._directory, self._app = juju, directory, app
 
     def _run(self, address: str, path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
