@@ -36,7 +36,7 @@ from tests.kit.servers import Cluster  # noqa: E402
 TICK = os.sysconf("SC_CLK_TCK")
 KEY, VALUE = b"bench/k000001", b"v" * 256
 FLAGS = ["--heartbeat-interval=100", "--election-timeout=1000", "--log-level=error"]
-SECONDS = 3
+SECONDS = 2
 BODIES = {
     "put": ("/etcdserverpb.KV/Put", m.PutRequest(KEY, VALUE)),
     "range": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY)),
@@ -60,7 +60,7 @@ LOADS = [
     *(f"v2 {kind} {count}" for kind in ("put", "get") for count in (1, 64, 256)),
     "watch 100x10",
 ]
-REQUESTS = {"1x1": 4000, "8x8": 20000, "16x16": 40000}
+REQUESTS = {"1x1": 3000, "8x8": 20000, "16x16": 40000}
 
 
 class Side:

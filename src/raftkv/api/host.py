@@ -47,6 +47,7 @@ class Host(Protocol):
     member_id: MemberId
     name: str
     enable_v2: bool
+    enable_gateway: bool
     strict_reconfig: bool
 
     @property

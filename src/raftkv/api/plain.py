@@ -39,8 +39,9 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         if host.enable_v2 and _handle_v2(host, request, reply):
             return
     elif path.startswith("/v3") and gateway.is_gateway_path(path):
-        gateway.handle(host, request, reply)
-        return
+        if host.enable_gateway:
+            gateway.handle(host, request, reply)
+            return
     elif path == "/version":
         reply.respond(200, (JSON,), _VERSION)
         return

@@ -86,6 +86,7 @@ class Driver:
         self.member_id = opened.member_id
         self.name = config.name
         self.enable_v2 = config.enable_v2
+        self.enable_gateway = config.enable_gateway
         self.strict_reconfig = config.strict_reconfig
         self.limits = Limits(config.max_txn_ops, config.max_request_bytes, config.quota_bytes)
         self.headers = HeaderEncoder(self.cluster_id, self.member_id)

@@ -131,12 +131,19 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> RawConfig:
         if not variable.startswith("ETCD_"):
             continue
         name = variable[5:].lower().replace("_", "-")
+        if name in REFUSED and not _is_off(text):
+            raise ConfigError(f"environment variable {variable} is refused: {REFUSED[name]}")
         if name in BY_NAME and text:
             given[name] = _convert(name, text, f"environment variable {variable}")
     given.update(flags)
     values = {flag.name: flag.default for flag in FLAGS}
     values.update(given)
     return RawConfig(values, frozenset(given))
+
+
+def _is_off(value: object) -> bool:
+    """Whether a refused flag is only told to stay off."""
+    return value in (None, False, "", 0, "off", "false", "0")
 
 
 def _read_arguments(arguments: Sequence[str]) -> dict[str, str | int | bool]:
@@ -148,6 +155,8 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, str | int | bool]:
             raise ConfigError(f"'{word}' is not a valid flag")
         name, equals, text = word.lstrip("-").partition("=")
         if name in REFUSED:
+            if equals and _is_off(text):
+                continue
             raise ConfigError(f"flag --{name} is refused: {REFUSED[name]}")
         flag = BY_NAME.get(name)
         if flag is None:
@@ -210,7 +219,7 @@ def _read_file(path: Path) -> RawConfig:
             continue
         name = str(key)
         if name in REFUSED:
-            if value in (None, False, "", 0, "off"):
+            if _is_off(value):
                 continue
             raise ConfigError(f"--config-file {path}: {name} is refused: {REFUSED[name]}")
         if name not in BY_NAME:

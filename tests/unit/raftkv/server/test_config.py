@@ -36,6 +36,12 @@ def test_all_spellings() -> None:
     assert config("--name", "b", ETCD_NAME="a").name == "b"
 
 
+def test_refused_flags_may_stay_off() -> None:
+    assert config("--auto-tls=false", ETCD_PROXY="off", ETCD_AUTO_TLS="false").name == "default"
+    with pytest.raises(ConfigError, match="ETCD_AUTO_TLS is refused"):
+        config(ETCD_AUTO_TLS="true")
+
+
 def test_ids_are_etcds() -> None:
     """Member ddd67b312462fd7b was seen in a real etcd 3.4 with these flags."""
     c = config(
