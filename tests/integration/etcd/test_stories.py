@@ -161,12 +161,13 @@ def test_the_machine_of_the_raft_leader_dies_and_comes_back(story):
 
     pause_s = _count_pause(writer, f"{unit} crashed", crash)
     assert pause_s < FAILOVER_S
-    for other in others:
-        juju.exec("true", unit=other)  # a silent death shows at the next hook
+    for other in others:  # a silent death shows at the next hook
+        juju.exec("JUJU_DISPATCH_PATH=hooks/update-status ./dispatch", unit=other)
+    assert not is_healthy(juju.status(), 3), "the others have noticed"
     _count_pause(writer, f"{unit} boots", lambda: juju.cli("fault", "start", unit))
-    _count_pause(writer, f"{unit} is back", lambda: story.wait(3))
     with story.client(unit) as client:
-        assert client.health()
+        wait_for(client.health, 60, f"{unit} serves again")
+    _count_pause(writer, f"{unit} is back", lambda: story.wait(3))
     story.assert_nothing_lost(3)
 
 
@@ -183,7 +184,11 @@ def test_one_unit_is_left_and_has_everything(story):
     story.move_raft_leader(unit)
     _count_pause(story.writer, f"to one, without {unit}", lambda: story.shrink(unit))
     story.assert_nothing_lost(1)
-    assert "failed: " not in story.juju.debug_log(limit=10000), "no hook has failed"
+    lines = story.juju.debug_log(limit=100_000).splitlines()
+    failed = [line for line in lines if '" (via hook dispatching' in line and "failed:" in line]
+    killed = [line for line in failed if line.endswith("exit status 137")]
+    assert failed == killed, "no hook has failed but one that the crash may have killed"
+    assert len(killed) <= 1
 
 
 def _run_etcdctl(*arguments: str, api: int) -> str:
