@@ -45,6 +45,9 @@ def add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     command.add_argument("--prev-kv", action="store_true")
     command = add("txn", _txn, "run a transaction read from standard input")
     command.add_argument("--interactive", "-i", action="store_true")
+    command = add("compaction", _compaction, "forget what is older than a revision")
+    command.add_argument("revision", type=int)
+    command.add_argument("--physical", action="store_true", help="accepted")
     command = add("watch", _watch, "print changes as they happen")
     command.add_argument("key", nargs="?", default="")
     command.add_argument("range_end", nargs="?", default="")
@@ -245,6 +248,15 @@ def _txn(options: Options, arguments: argparse.Namespace) -> int:
             print(response.response_delete_range.deleted)
         elif response.response_range is not None:
             printing.print_key_values(response.response_range.kvs, use_hex=options.use_hex)
+    return 0
+
+
+def _compaction(options: Options, arguments: argparse.Namespace) -> int:
+    request = m.CompactionRequest(arguments.revision, arguments.physical)
+    path = b"/etcdserverpb.KV/Compact"
+    with _client(options) as client:
+        client.call(path, request, m.CompactionResponse, is_write=True)
+    print(f"compacted revision {arguments.revision}")
     return 0
 
 

@@ -43,6 +43,13 @@ UNARY: Final = (
     ),
     Unary(_KV + b"Txn", m.TxnRequest, m.TxnResponse, v3_kv.txn, "/kv/txn"),
     Unary(
+        _KV + b"Compact",
+        m.CompactionRequest,
+        m.CompactionResponse,
+        v3_kv.compact,
+        "/kv/compaction",
+    ),
+    Unary(
         _CLUSTER + b"MemberList",
         m.MemberListRequest,
         m.MemberListResponse,

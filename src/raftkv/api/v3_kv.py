@@ -5,11 +5,17 @@ from __future__ import annotations
 from etcdwire import errors
 from etcdwire.errors import RequestError
 from etcdwire.hot import decode_put, decode_range
-from etcdwire.messages import DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest
+from etcdwire.messages import (
+    CompactionRequest,
+    DeleteRangeRequest,
+    RangeRequest,
+    RequestOp,
+    TxnRequest,
+)
 from etcdwire.protobuf import decode
 from raftkv.api.calls import Call, ReadToken, WriteToken
 from raftkv.api.host import Host, error_of
-from raftkv.replica.commands import CommandKind
+from raftkv.replica.commands import CommandKind, encode_compact
 from raftkv.replica.effects import Rejected
 from raftkv.store.ranges import answer_range
 from raftkv.store.txn import (
@@ -54,6 +60,14 @@ def range_(host: Host, call: Call, data: bytes) -> None:
     if host.is_learner:
         raise errors.NOT_SUPPORTED_FOR_LEARNER
     host.read(_RangeToken(host, call, request))
+
+
+def compact(host: Host, call: Call, data: bytes) -> None:
+    """Compact; ``physical`` changes nothing: space is given back in the background either way."""
+    request = decode(CompactionRequest, data)
+    if request.revision < 0:
+        raise errors.COMPACTED
+    host.propose(encode_compact(request.revision), WriteToken(host, call))
 
 
 def txn(host: Host, call: Call, data: bytes) -> None:

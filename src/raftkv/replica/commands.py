@@ -23,6 +23,7 @@ class CommandKind(enum.IntEnum):
     TXN = 3
     V2 = 4
     V2_EXPIRE = 5
+    COMPACT = 6
 
 
 class MethodV2(enum.IntEnum):
@@ -54,7 +55,8 @@ class CommandV2:
 
 
 _V2: Final = struct.Struct(">BBBQQQIII")
-_TIME: Final = struct.Struct(">BQ")
+_NUMBER: Final = struct.Struct(">BQ")
+"""Kind and one number."""
 _METHODS: Final = {int(method): method for method in MethodV2}
 
 
@@ -105,12 +107,23 @@ def decode_v2(data: bytes) -> CommandV2:
     )
 
 
+def encode_compact(revision: int) -> bytes:
+    """Encode the wish to forget what is older than a revision."""
+    return _NUMBER.pack(CommandKind.COMPACT, revision)
+
+
+def decode_compact(data: bytes) -> int:
+    """The revision."""
+    revision: int = _NUMBER.unpack(data)[1]
+    return revision
+
+
 def encode_expire(now_ms: int) -> bytes:
     """Encode the leader's word on what time it is, for v2 TTLs."""
-    return _TIME.pack(CommandKind.V2_EXPIRE, now_ms)
+    return _NUMBER.pack(CommandKind.V2_EXPIRE, now_ms)
 
 
 def decode_expire(data: bytes) -> int:
     """The time in milliseconds."""
-    now_ms: int = _TIME.unpack(data)[1]
+    now_ms: int = _NUMBER.unpack(data)[1]
     return now_ms

@@ -14,7 +14,13 @@ from etcdwire.errors import RequestError
 from etcdwire.hot import decode_put
 from etcdwire.messages import DeleteRangeRequest, TxnRequest
 from etcdwire.protobuf import decode
-from raftkv.replica.commands import CommandKind, MethodV2, decode_expire, decode_v2
+from raftkv.replica.commands import (
+    CommandKind,
+    MethodV2,
+    decode_compact,
+    decode_expire,
+    decode_v2,
+)
 from raftkv.store.errors_v2 import V2Error
 from raftkv.store.mvcc import Change, KeyValueStore
 from raftkv.store.tree_v2 import EventV2, TreeV2
@@ -100,6 +106,9 @@ class Machine:
                 revision = self.kv.commit()
                 self._publish(revision)
                 return revision, body
+            if kind == CommandKind.COMPACT:
+                self.kv.compact(decode_compact(command))
+                return self.kv.revision, b""
             if kind == CommandKind.V2_EXPIRE:
                 for event in self.tree.expire(decode_expire(command)):
                     self.history_v2.notify(event)

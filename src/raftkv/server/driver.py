@@ -63,7 +63,8 @@ FLUSH_EVERY_S: Final = 0.01
 """Rows reach the backend's transaction in slices this often."""
 COMMIT_EVERY_S: Final = 0.3
 """The transaction ends this often; what is not in it is replayed from the log after a crash."""
-EXPIRE_EVERY_MS: Final = 500
+FORGET_KEYS: Final = 1000
+"""Keys looked at per flush after a compaction: about a millisecond."""
 PUBLISH_RETRY_S: Final = 1.0
 _LOG: Final = logging.getLogger("raftkv")
 
@@ -119,6 +120,7 @@ class Driver:
         self._last_persisted = 0
         self._flushing: deque[tuple[list[int], Index]] = deque()
         self._uncommitted_rows: list[int] = []
+        self._forgotten: list[int] = []
         self._committed_index = opened.boot.applied
         self._next_commit = 0.0
         self._waiting_snapshots: list[Callable[[SnapshotSource], None]] = []
@@ -420,12 +422,21 @@ class Driver:
         self.loop.call_later(FLUSH_EVERY_S, self._flush_timer)
         now = self.loop.time()
         commit = now >= self._next_commit or bool(self._waiting_snapshots)
-        if self.machine.has_unflushed or (
-            commit and self.replica.applied_index > self._committed_index
+        forgotten = self.machine.kv.has_garbage and not self.traffic.is_installing
+        if forgotten:
+            self._forget()
+        if (
+            self.machine.has_unflushed
+            or forgotten
+            or (commit and self.replica.applied_index > self._committed_index)
         ):
             self._flush(commit=commit)
         elif self._waiting_snapshots and not self._flushing:
             self._open_snapshots()
+
+    def _forget(self) -> None:
+        """Remove some of what a compaction allows to forget; never long enough to be felt."""
+        self._forgotten += self.machine.kv.forget_slice(FORGET_KEYS)
 
     def _flush(self, *, commit: bool) -> None:
         """Hand rows to the flush thread; with ``commit`` they become durable as one state."""
@@ -437,6 +448,9 @@ class Driver:
         others: list[RowWrite] = [
             (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
         ]
+        # After the rows themselves: one of them may not be in the backend yet.
+        others += [(Table.ROWS, i.to_bytes(8, "big"), None) for i in self._forgotten]
+        self._forgotten = []
         batch = FlushBatch(rows, others)
         if commit:
             self._next_commit = self.loop.time() + COMMIT_EVERY_S
@@ -484,6 +498,7 @@ class Driver:
         self.environment = environment
         self.view = view
         self._uncommitted_rows = []
+        self._forgotten = []
         self._committed_index = applied
         self._flusher = FlushThread(environment, self._notify_fd)
         self._flusher.start()

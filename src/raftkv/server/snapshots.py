@@ -90,7 +90,7 @@ class IncomingSnapshot:
         received: Callable[[IncomingSnapshot, Callable[[bool], None]], None],
     ) -> None:
         self.sender = sender
-        self.path = directory / "incoming.snap"
+        self.path = directory / f"incoming-{sender:x}.snap"
         self._received = received
         self._file = self.path.open("wb")
         self.index = Index(0)

@@ -54,6 +54,7 @@ class KeyValueStore:
     """All keys and revisions of one member."""
 
     __slots__ = (
+        "_forget_from",
         "_index",
         "_order",
         "_overlay",
@@ -72,6 +73,8 @@ class KeyValueStore:
         self._sub = 0
         self.revision = 1
         self.compact_revision = 0
+        self._forget_from: bytes | None = None
+        """Where forgetting goes on; None when nothing is to be forgotten."""
         self.changes: list[Change] = []
         """Changes since the owner last took them, in order."""
 
@@ -97,6 +100,7 @@ class KeyValueStore:
             last = main
         store.revision = max(revision, last, 1)
         store._order = KeyOrder(sorted(index))
+        store._forget_from = b"" if compact_revision else None  # perhaps stopped half-way
         return store
 
     # --- writes: inside one revision, between begin and commit ------------------------------
@@ -157,6 +161,59 @@ class KeyValueStore:
         return [
             name for name in self._order.scan(*_bounds(key, range_end)) if not index[name][-1] & 1
         ]
+
+    # --- forgetting -------------------------------------------------------------------------
+
+    def compact(self, revision: int) -> None:
+        """Refuse reads below a revision from now on; ``forget_slice`` then removes the rows.
+
+        Raises:
+            RequestError: already compacted, or in the future.
+        """
+        if revision <= self.compact_revision:
+            raise COMPACTED
+        if revision > self.revision:
+            raise FUTURE_REVISION
+        self.compact_revision = revision
+        self._forget_from = b""
+
+    @property
+    def has_garbage(self) -> bool:
+        """Whether ``forget_slice`` has work."""
+        return self._forget_from is not None
+
+    def forget_slice(self, keys_max: int) -> list[int]:
+        """Forget what the compaction allows, for some keys; the row ids that may be deleted.
+
+        What a compaction leaves is a function of the state, so when each member gets to it does
+        not matter: reads below the compacted revision are refused everywhere at once.
+        """
+        if self._forget_from is None:
+            return []
+        limit = self.compact_revision << _SHIFT | _MASK
+        gone: list[int] = []
+        empty: list[bytes] = []
+        cursor: bytes | None = None
+        for count, key in enumerate(self._order.scan(self._forget_from, None)):
+            if count >= keys_max:
+                cursor = key
+                break
+            history = self._index[key]
+            at = bisect_right(history, limit, 2)
+            # The newest row at or before the limit stays, unless it says that the key is gone.
+            stop = at if at == 2 or history[at - 1] & 1 else at - 1
+            if stop > 2:
+                gone.extend(history[2:stop])
+                del history[2:stop]
+            if len(history) == 2:
+                empty.append(key)
+        for key in empty:
+            del self._index[key]
+            self._order.remove(key)
+        for row_id in gone:
+            self._overlay.pop(row_id, None)
+        self._forget_from = cursor
+        return gone
 
     # --- reads ------------------------------------------------------------------------------
 

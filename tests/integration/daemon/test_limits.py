@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from etcdwire import messages as m
 from kvclient import Client, RequestError
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
@@ -68,3 +69,28 @@ def test_garbage_ends_its_connection_only(tmp_path: Path) -> None:
                     pass
         client.put(b"k", b"v")
         assert client.get(b"k") == b"v"
+
+
+def test_compaction_gives_space_back_and_outlives_a_restart(tmp_path: Path) -> None:
+    with Cluster("raftkv", tmp_path) as cluster:
+        with Client(cluster.endpoints) as client:
+            for number in range(300):
+                revision = client.put(b"k", b"%06d" % number + b"x" * 10_000)
+            wait_for(lambda: client.status().db_size_in_use_bytes > 3_000_000, 20, "rows flushed")
+            request = m.CompactionRequest(revision)
+            path = b"/etcdserverpb.KV/Compact"
+            client.call(path, request, m.CompactionResponse, is_write=True)
+            with pytest.raises(RequestError, match="has been compacted"):
+                client.call(path, request, m.CompactionResponse, is_write=True)
+            wait_for(lambda: client.status().db_size_in_use_bytes < 100_000, 20, "rows forgotten")
+        cluster.members[0].kill()
+        cluster.members[0].start()
+        cluster.wait_healthy()
+        with Client(cluster.endpoints) as client:
+            value = client.get(b"k")
+            assert value is not None
+            assert value.startswith(b"000299")
+            old = m.RangeRequest(b"k", revision=revision - 1)
+            with pytest.raises(RequestError, match="has been compacted"):
+                client.call(b"/etcdserverpb.KV/Range", old, m.RangeResponse)
+            assert client.put(b"k", b"new") == revision + 1

@@ -22,6 +22,7 @@ STEPS = st.lists(
         st.tuples(st.just("put"), KEYS, st.binary(max_size=5)),
         st.tuples(st.just("delete"), KEYS, st.sampled_from([b"", b"\0", b"b", b"zzz"])),
         st.tuples(st.just("flush")),
+        st.tuples(st.just("compact"), st.integers(1, 40)),
         st.tuples(st.just("reload")),
     ),
     max_size=40,
@@ -75,15 +76,20 @@ def test_equals_a_dictionary_with_history(steps: list[tuple[Any, ...]]) -> None:
             deleted = store.delete_range(step[1], step[2])
             store.commit()
             assert len(deleted) == model.delete(step[1], step[2])
+        elif step[0] == "compact":
+            if store.compact_revision < step[1] <= store.revision:
+                store.compact(step[1])
         else:
             flushed = [change.row_id for change in store.changes]
             rows.rows.update({change.row_id: change.row for change in store.changes})
             store.changes = []
             store.forget_flushed(flushed)
+            for row_id in store.forget_slice(3):
+                del rows.rows[row_id]
             if step[0] == "reload":
-                store = KeyValueStore.load(rows, store.revision, 0)
+                store = KeyValueStore.load(rows, store.revision, store.compact_revision)
     assert store.revision == model.revision
-    for revision in range(1, model.revision + 1):
+    for revision in range(max(1, store.compact_revision), model.revision + 1):
         response = decode(
             RangeResponse,
             answer_range(store, RangeRequest(b"\0", b"\0", revision=revision)),
@@ -151,3 +157,32 @@ def test_key_order_over_many_blocks() -> None:
     assert list(order.scan(b"000500", b"010000")) == sorted(
         k for k in keys[1::2] if b"000500" <= k < b"010000"
     )
+
+
+def test_compaction_leaves_one_row_per_living_key_and_none_of_the_dead() -> None:
+    rows = DictRows()
+    store = KeyValueStore(rows)
+    for i in range(50):
+        store.begin()
+        store.put(b"k%d" % (i % 5), b"x", 0)
+        store.commit()
+    store.begin()
+    store.delete_range(b"k0", b"")
+    store.commit()
+    rows.rows.update({c.row_id: c.row for c in store.changes})
+    store.forget_flushed([c.row_id for c in store.changes])
+    store.compact(store.revision)
+    while store.has_garbage:
+        for row_id in store.forget_slice(2):
+            del rows.rows[row_id]
+    assert len(rows.rows) == 4
+    assert store.keys_count == 4
+    again = KeyValueStore.load(rows, store.revision, store.compact_revision)
+    for other in (store, again):
+        got = decode(RangeResponse, answer_range(other, RangeRequest(b"\0", b"\0")))
+        assert [(kv.key, kv.version) for kv in got.kvs] == [
+            (b"k1", 10),
+            (b"k2", 10),
+            (b"k3", 10),
+            (b"k4", 10),
+        ]
