@@ -7,9 +7,11 @@ not have. All three are provided here, so that nothing else has to pretend. Its 
 the functions below are the typed face.
 """
 
+import grp
 import importlib
 import os
 import platform
+import pwd
 import shutil
 import subprocess
 import sys
@@ -74,7 +76,12 @@ def _read_release() -> Mapping[str, str]:
 
 
 def ensure_system_user(name: str, home: Path) -> None:
-    """Create a system user without a login, and its group, if absent."""
+    """Create a system user without a login, and its group, if absent.
+
+    Every hook asks; importing charmhelpers, which draws in setuptools, costs a quarter of a hook.
+    """
+    if user_exists(name) and _group_exists(name):
+        return
     core = _load_charmhelpers("core.host")
     if not core.group_exists(name):
         core.add_group(name, system_group=True)
@@ -90,7 +97,19 @@ def ensure_system_user(name: str, home: Path) -> None:
 
 def user_exists(name: str) -> bool:
     """Whether the machine has this user."""
-    return bool(_load_charmhelpers("core.host").user_exists(name))
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _group_exists(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def stop_service(name: str) -> bool:
