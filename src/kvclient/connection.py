@@ -199,14 +199,8 @@ class Connection:
             raise Unavailable(
                 f"no answer within {waited:.1f} s", self.endpoint, is_ambiguous=True
             ) from None
-        except ssl.SSLError as error:
-            self.close()
-            raise Unavailable(describe_tls_problem(error), self.endpoint) from None
         except OSError as error:
-            self.close()
-            raise Unavailable(
-                f"connection lost: {error}", self.endpoint, is_ambiguous=True
-            ) from None
+            raise self._lost(error) from None
         if not data:
             self.close()
             raise Unavailable("connection closed by server", self.endpoint, is_ambiguous=True)
@@ -225,14 +219,16 @@ class Connection:
             return
         try:
             self._socket.sendall(output)
-        except ssl.SSLError as error:
-            self.close()
-            raise Unavailable(describe_tls_problem(error), self.endpoint) from None
         except OSError as error:
-            self.close()
-            raise Unavailable(
-                f"connection lost: {error}", self.endpoint, is_ambiguous=True
-            ) from None
+            raise self._lost(error) from None
+
+    def _lost(self, error: OSError) -> Unavailable:
+        """The connection broke under a call: what was sent may have been carried out."""
+        self.close()
+        text = f"connection lost: {error}"
+        if isinstance(error, ssl.SSLError):
+            text = describe_tls_problem(error)
+        return Unavailable(text, self.endpoint, is_ambiguous=True)
 
     def _flush_quietly(self) -> None:
         try:
