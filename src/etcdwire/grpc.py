@@ -1,4 +1,4 @@
-"""gRPC over HTTP/2: message framing, trailers, time-outs.
+"""gRPC over HTTP/2: message framing and trailers.
 
 Source: the "gRPC over HTTP2" protocol description of the gRPC project.
 """
@@ -14,15 +14,6 @@ RESPONSE_HEADERS: Final = encode_headers(
     ((b":status", b"200"), (b"content-type", b"application/grpc")),
 )
 TRAILERS_OK: Final = encode_headers(((b"grpc-status", b"0"), (b"grpc-message", b"")))
-
-_TIMEOUT_UNITS_S: Final = {
-    b"H": 3600.0,
-    b"M": 60.0,
-    b"S": 1.0,
-    b"m": 1e-3,
-    b"u": 1e-6,
-    b"n": 1e-9,
-}
 
 
 class FramingError(ValueError):
@@ -140,18 +131,3 @@ def trailers_only(code: Code, message: str) -> bytes:
             (b"grpc-message", encode_message_text(message)),
         ),
     )
-
-
-def parse_timeout_s(value: bytes) -> float | None:
-    """Seconds of a ``grpc-timeout`` header; None when there is none.
-
-    Raises:
-        FramingError: malformed.
-    """
-    if not value:
-        return None
-    unit = _TIMEOUT_UNITS_S.get(value[-1:])
-    digits = value[:-1]
-    if unit is None or not digits.isdigit() or len(digits) > 8:
-        raise FramingError(Code.INTERNAL, "malformed grpc-timeout")
-    return int(digits) * unit

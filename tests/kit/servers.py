@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+from tests.kit.waiting import wait_for
 
 START_TIMEOUT_S = 20.0
 
@@ -132,12 +134,13 @@ class Cluster:
         return [member.client_url for member in self.members]
 
     def wait_healthy(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
         for member in self.members:
-            while member.process is not None and not is_healthy(member.client_url):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{member.name}: {member.log.read_text()[-2000:]}")
-                time.sleep(0.02)  # polling a real process, bounded by the deadline
+            if member.process is None:
+                continue
+            try:
+                wait_for(partial(is_healthy, member.client_url), START_TIMEOUT_S, member.name)
+            except TimeoutError as error:
+                raise TimeoutError(f"{error}: {member.log.read_text()[-2000:]}") from None
 
 
 def is_healthy(url: str) -> bool:

@@ -7,6 +7,7 @@ import threading
 import time
 
 from kvclient import Client, ClientTLS, KvClientError
+from tests.kit.waiting import wait_for
 
 
 class ContinuousWriter(threading.Thread):
@@ -64,11 +65,7 @@ class ContinuousWriter(threading.Thread):
     def wait_acknowledged(self, count: int, timeout_s: float) -> None:
         """Wait until so many more writes were acknowledged."""
         wanted = len(self.acknowledged) + count
-        deadline = time.monotonic() + timeout_s
-        while len(self.acknowledged) < wanted:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{wanted - len(self.acknowledged)} writes missing")
-            time.sleep(0.01)  # polling another thread, bounded by the deadline
+        wait_for(lambda: len(self.acknowledged) >= wanted, timeout_s, f"{count} more writes")
 
     def longest_pause_s(self, since: int = 0) -> float:
         """The longest gap between two acknowledged writes, from the so manieth on."""

@@ -93,11 +93,6 @@ class ReplicaViews:
         role = self._core.role
         return role.transferee if isinstance(role, Leader) else NO_MEMBER
 
-    @property
-    def pending_batches_count(self) -> int:
-        """Own batches without a result."""
-        return len(self._proposals)
-
     def progress(self) -> dict[MemberId, FollowerProgress]:
         """Return the followers as this leader sees them; empty when this is no leader."""
         role = self._core.role

@@ -43,10 +43,6 @@ class Codec(Protocol):
     def should_close(self) -> bool:
         """Whether to close once everything is written."""
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is under way."""
-
 
 class Connections:
     """All connections of one listener group; knows which have something to write."""
@@ -126,11 +122,7 @@ class Connection(asyncio.Protocol):
                 return
             data = self._first
             self._first = b""
-        try:
-            codec.receive(data)
-        except frames.ConnectionProtocolError:
-            self.touch()
-            return
+        codec.receive(data)
         self.touch()
 
     def _choose(self, data: bytes) -> Codec | None:

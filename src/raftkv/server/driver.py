@@ -488,11 +488,6 @@ class Driver:
         for deliver in waiting:
             deliver(BackendSnapshot(self.environment))
 
-    @property
-    def is_flushing(self) -> bool:
-        """Whether a transaction is not durable yet."""
-        return bool(self._flushing)
-
     def use_backend(self, environment: Environment, view: StoreView, applied: Index) -> None:
         """Go on from an installed snapshot's backend."""
         self.environment = environment

@@ -82,11 +82,6 @@ class Http1Codec:
         """Whether to close once everything is written."""
         return self._closing and not self._replies
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is under way."""
-        return not self._replies
-
     def touch(self) -> None:
         """There is output."""
         self._connection.touch()

@@ -75,11 +75,6 @@ class Http2Codec:
         """After a protocol error, or drained and idle."""
         return self._failed or (self.session.draining and not self.session.streams)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is under way."""
-        return not self.session.streams
-
     # --- Handler ----------------------------------------------------------------------------
 
     def classify(self, head: Head) -> None:

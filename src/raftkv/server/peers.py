@@ -113,11 +113,6 @@ class PeerLink(asyncio.Protocol):
         self._said = ""
         self.connect()
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether messages can be sent."""
-        return self._is_accepted
-
     def connect(self) -> None:
         """Begin to connect."""
         self._timer = None

@@ -22,8 +22,6 @@ from raftkv.values import ClusterId, Index, Member, MemberId, Term
 
 _LOG: Final = logging.getLogger("raftkv.snapshots")
 SEND_TIMEOUT_S: Final = 3600.0
-SEND_UNSENT_BYTES: Final = 1 << 20
-SEND_PAUSE_S: Final = 0.005
 
 
 class BackendSnapshot:
