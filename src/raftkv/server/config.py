@@ -41,6 +41,13 @@ class TlsFiles:
     key_file: str = ""
     trusted_ca_file: str = ""
     client_cert_auth: bool = False
+    crl_file: str = ""
+    root_ca_file: str = ""
+    """The one authority whose certificates may carry the name ``root``."""
+    allowed_common_name: str = ""
+    allowed_host: str = ""
+    ciphers: tuple[str, ...] = ()
+    """OpenSSL's names; TLS 1.3 chooses by itself, as in etcd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +235,43 @@ def _tls_files(raw: RawConfig, prefix: str) -> TlsFiles:
         raw.text(f"{prefix}key-file"),
         raw.text(f"{prefix}trusted-ca-file"),
         raw.switch(f"{prefix}client-cert-auth"),
+        raw.text("peer-crl-file" if prefix else "client-crl-file"),
+        "" if prefix else raw.text("root-cert-ca-file"),
+        raw.text("peer-cert-allowed-cn") if prefix else "",
+        raw.text("peer-cert-allowed-hostname" if prefix else "client-cert-allowed-hostname"),
+        _ciphers(raw.text("cipher-suites")),
     )
     if bool(files.cert_file) != bool(files.key_file):
         raise ConfigError(f"--{prefix}cert-file and --{prefix}key-file must be given together")
     if files.client_cert_auth and not files.trusted_ca_file:
         raise ConfigError(f"--{prefix}client-cert-auth needs --{prefix}trusted-ca-file")
     return files
+
+
+_CIPHERS: Final = {
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+}
+"""Go's names of cipher suites, as the flag takes them, to OpenSSL's (RC4 and 3DES left out)."""
+
+
+def _ciphers(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in _CIPHERS:
+            raise ConfigError(f"--cipher-suites: unexpected TLS cipher suite {name!r}")
+    return tuple(_CIPHERS[name] for name in names)

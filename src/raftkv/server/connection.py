@@ -7,6 +7,8 @@ v2 API, over TLS or not. Nothing here allocates a task or a future.
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -14,6 +16,7 @@ from etcdwire import frames
 from etcdwire.errors import ApiError, Code
 from raftkv.api.host import Host
 from raftkv.api.http import HttpReply, HttpRequest
+from raftkv.server.guard import Guard
 
 WRITE_HIGH_BYTES: Final = 4 << 20
 """Unsent bytes at which we stop reading from this client: it must take its answers first."""
@@ -22,6 +25,7 @@ IDLE_START_S: Final = 10.0
 """A connection that sends nothing at all for this long is closed (half-open floods)."""
 
 Plane = Callable[[Host, HttpRequest, HttpReply], None]
+_LOG: Final = logging.getLogger("raftkv.connections")
 
 
 class Codec(Protocol):
@@ -51,10 +55,12 @@ class Connections:
         self,
         loop: asyncio.AbstractEventLoop,
         make_codec: Callable[[Connection, bool], Codec],
+        guard: Guard,
     ) -> None:
         self.loop = loop
         self.make_codec = make_codec
         """(connection, whether it speaks HTTP/2) to its codec."""
+        self.guard = guard
         self.open: set[Connection] = set()
         self._touched: list[Connection] = []
         self._is_scheduled = False
@@ -78,6 +84,12 @@ class Connections:
         for connection in list(self.open):
             connection.drain()
 
+    def use_guard(self, guard: Guard) -> None:
+        """Ask more of callers from now on, and of those who are connected already."""
+        self.guard = guard
+        for connection in list(self.open):
+            connection.close_if_refused()
+
 
 class Connection(asyncio.Protocol):
     """A client's TCP or TLS connection."""
@@ -97,6 +109,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         self._group.open.add(self)
+        self.close_if_refused()
         self._timer = self._group.loop.call_later(IDLE_START_S, self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
@@ -108,6 +121,17 @@ class Connection(asyncio.Protocol):
         if self._codec is not None:
             self._codec.close()
             self._codec = None
+
+    def close_if_refused(self) -> None:
+        """Drop a caller whose certificate is not (or no longer) good enough."""
+        transport = self._transport
+        if transport is None:
+            return
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        reason = self._group.guard.refusal(tls)
+        if reason:
+            _LOG.warning("rejected connection from %s: %s", address_of(transport), reason)
+            transport.abort()
 
     def _close_if_silent(self) -> None:
         if self._codec is None and self._transport is not None:
@@ -180,6 +204,12 @@ class Connection(asyncio.Protocol):
             self.touch()
         elif self._transport is not None:
             self._transport.close()
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """Where a caller comes from, for the log."""
+    peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local socket"
 
 
 def internal_error(error: Exception) -> ApiError:

@@ -325,6 +325,12 @@ class Driver:
         """Hand leadership over."""
         self.feed(TransferLeadership(to, token))
 
+    def use_peer_context(self, context: ssl.SSLContext | None) -> None:
+        """Dial other members with this from now on; connections that stand stay."""
+        self.peer_context = context
+        for link in self._links.values():
+            link.use_context(context)
+
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
         """Run something later."""
         self.loop.call_later(delay_s, callback)

@@ -45,10 +45,17 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("key-file", "", "its key"),
     Flag("trusted-ca-file", "", "who signs client certificates"),
     Flag("client-cert-auth", False, "demand client certificates"),
+    Flag("client-crl-file", "", "revoked client certificates"),
+    Flag("client-cert-allowed-hostname", "", "a name that client certificates must be valid for"),
+    Flag("root-cert-ca-file", "", "the only authority for client certificates with CN root"),
     Flag("peer-cert-file", "", "certificate among members"),
     Flag("peer-key-file", "", "its key"),
     Flag("peer-trusted-ca-file", "", "who signs members' certificates"),
     Flag("peer-client-cert-auth", False, "demand certificates of members"),
+    Flag("peer-crl-file", "", "revoked certificates of members"),
+    Flag("peer-cert-allowed-cn", "", "the common name that members' certificates must have"),
+    Flag("peer-cert-allowed-hostname", "", "a name that members' certificates must be valid for"),
+    Flag("cipher-suites", "", "cipher suites of TLS 1.2, by Go's names"),
     Flag("heartbeat-interval", 100, "milliseconds between heartbeats"),
     Flag("election-timeout", 1000, "milliseconds without a leader before an election"),
     Flag("snapshot-count", 100000, "entries kept in the log for slow members"),
@@ -81,18 +88,36 @@ REFUSED: Final[dict[str, str]] = {
     "force-new-cluster": "not served yet; restore a snapshot instead",
     "auto-tls": "not served yet; give --cert-file and --key-file",
     "peer-auto-tls": "not served yet; give --peer-cert-file and --peer-key-file",
-    "client-crl-file": "not served yet",
-    "peer-crl-file": "not served yet",
     "auth-token": "authentication is not served yet",
     "bcrypt-cost": "authentication is not served yet",
     "auto-compaction-mode": "compaction by itself is not served yet; `raftkvctl compaction` is",
     "auto-compaction-retention": "compaction by itself is not served yet; `raftkvctl compaction` is",
-    "cipher-suites": "not served yet",
     "enable-pprof": "there is no Go runtime to profile",
     "debug": "use --log-level debug",
     "experimental-initial-corrupt-check": "not served yet",
     "experimental-corrupt-check-time": "not served yet",
     "experimental-enable-v2v3": "v2 and v3 are separate stores here",
+    "experimental-backend-bbolt-freelist-type": "the backend is LMDB, not bbolt",
+    "experimental-enable-lease-checkpoint": "not served yet",
+    "experimental-compaction-batch-limit": "compaction chooses its own slices",
+    "experimental-peer-skip-client-san-verification": "addresses of peers are never compared",
+    "experimental-watch-progress-notify-interval": "not served yet",
+    "experimental-warning-apply-duration": "not served yet",
+    "initial-election-tick-advance": "a start waits one election timeout at most",
+    "backend-batch-interval": "the backend chooses its own slices",
+    "backend-batch-limit": "the backend chooses its own slices",
+    "max-concurrent-streams": "not served yet; 8192 streams per connection are allowed",
+    "grpc-keepalive-min-time": "not served yet; pings of clients are always answered",
+    "grpc-keepalive-interval": "not served yet",
+    "grpc-keepalive-timeout": "not served yet",
+    "metrics": "not served yet; /metrics has one level of detail",
+    "auth-token-ttl": "authentication is not served yet",
+    "proxy-failure-wait": "the v2 proxy mode is not served yet",
+    "proxy-refresh-interval": "the v2 proxy mode is not served yet",
+    "proxy-dial-timeout": "the v2 proxy mode is not served yet",
+    "proxy-write-timeout": "the v2 proxy mode is not served yet",
+    "proxy-read-timeout": "the v2 proxy mode is not served yet",
+    "log-package-levels": "use --log-level",
 }
 
 
@@ -193,6 +218,18 @@ _SECURITY_KEYS: Final = {
     "client-cert-auth": "client-cert-auth",
     "trusted-ca-file": "trusted-ca-file",
 }
+_SECURITY_KEYS_OF: Final = {
+    _PLANE: {
+        "client-crl-file": "client-crl-file",
+        "crl-file": "client-crl-file",
+        "allowed-hostname": "client-cert-allowed-hostname",
+    },
+    _PEER_PLANE: {
+        "crl-file": "peer-crl-file",
+        "allowed-cn": "peer-cert-allowed-cn",
+        "allowed-hostname": "peer-cert-allowed-hostname",
+    },
+}
 
 
 def _read_file(path: Path) -> RawConfig:
@@ -209,13 +246,7 @@ def _read_file(path: Path) -> RawConfig:
     given: dict[str, str | int | bool] = {}
     for key, value in data.items():
         if key in (_PLANE, _PEER_PLANE):
-            prefix = "peer-" if key == _PEER_PLANE else ""
-            for inner, inner_value in (value or {}).items():
-                if inner not in _SECURITY_KEYS:
-                    if inner_value in (None, False, ""):
-                        continue
-                    raise ConfigError(f"--config-file {path}: {key}.{inner} is not served")
-                given[f"{prefix}{inner}"] = _from_yaml(f"{prefix}{inner}", inner_value, path)
+            given.update(_read_plane(str(key), value or {}, path))
             continue
         name = str(key)
         if name in REFUSED:
@@ -228,6 +259,20 @@ def _read_file(path: Path) -> RawConfig:
     values = {flag.name: flag.default for flag in FLAGS}
     values.update(given)
     return RawConfig(values, frozenset(given))
+
+
+def _read_plane(plane: str, data: dict[str, Any], path: Path) -> dict[str, str | int | bool]:
+    """One of the two sections on certificates."""
+    prefix = "peer-" if plane == _PEER_PLANE else ""
+    names = {key: f"{prefix}{name}" for key, name in _SECURITY_KEYS.items()}
+    names |= _SECURITY_KEYS_OF[plane]
+    given: dict[str, str | int | bool] = {}
+    for key, value in data.items():
+        if key in names:
+            given[names[key]] = _from_yaml(names[key], value, path)
+        elif value not in (None, False, ""):
+            raise ConfigError(f"--config-file {path}: {plane}.{key} is not served")
+    return given
 
 
 def _from_yaml(name: str, value: Any, path: Path) -> str | int | bool:

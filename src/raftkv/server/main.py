@@ -9,7 +9,6 @@ import os
 import platform
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,24 +21,28 @@ from raftkv.api.v3_maintenance import API_VERSION
 from raftkv.backend.errors import StorageError as BackendError
 from raftkv.log.errors import StorageError as LogError
 from raftkv.server import data_dir, flags, tls
-from raftkv.server.config import Config, TlsFiles, Url, check, check_founding
+from raftkv.server.config import Config, check, check_founding
 from raftkv.server.connection import Codec, Connection, Connections, Plane
 from raftkv.server.data_dir import Opened
 from raftkv.server.driver import Driver
 from raftkv.server.flags import ConfigError
+from raftkv.server.guard import Guard
 from raftkv.server.http1 import Http1Codec
 from raftkv.server.http2_codec import Http2Codec
 from raftkv.server.join import ask_members
-from raftkv.server.peers import PeerConnection
+from raftkv.server.listeners import Bound, Listener, bind_all
+from raftkv.server.peers import PeerConnection, PeerConnections
+from raftkv.server.tls import Contexts, Reloader
 from raftkv.values import Member
 
 VERSION: Final = "0.1.0"
 STOP_TIMEOUT_S: Final = 5.0
-BACKLOG: Final = 1024
-TLS_TIMEOUT_S: Final = 10.0
-"""A connection that never finishes its handshake is gone after this."""
+RELOAD_EVERY_S: Final = 1.0
+"""How often the certificate files are looked at."""
 SWITCH_INTERVAL_S: Final = 0.001
 """The disk threads need the interpreter for microseconds; the default would make them wait 5 ms."""
+_NO_GUARD: Final = Guard()
+"""The peer plane has its own, before it knows whether a caller is a peer."""
 _LOG: Final = logging.getLogger("raftkv")
 _LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40, "panic": 50, "fatal": 50}
 
@@ -87,7 +90,9 @@ class _Daemon:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: Driver | None = None
         self._groups: list[Connections] = []
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
+        self._peers: PeerConnections | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self._stopped: asyncio.Event | None = None
         self._is_stopping = False
 
@@ -97,8 +102,9 @@ class _Daemon:
         is_restart = data_dir.has_member(config)
         if not is_restart and config.is_new_cluster:
             check_founding(config)
-        contexts = _Contexts(config)
-        listeners = _bind_all(config)
+        self._reloader = Reloader(config)
+        contexts = tls.load(config)
+        bound = bind_all(config)
         known: list[Member] = []
         if not is_restart:
             if config.is_new_cluster:
@@ -114,7 +120,7 @@ class _Daemon:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         loop = uvloop.new_event_loop()
         try:
-            loop.run_until_complete(self._serve(loop, opened, contexts, listeners, known))
+            loop.run_until_complete(self._serve(loop, opened, contexts, bound, known))
         finally:
             loop.close()
         return self._exit_code
@@ -123,8 +129,8 @@ class _Daemon:
         self,
         loop: asyncio.AbstractEventLoop,
         opened: Opened,
-        contexts: _Contexts,
-        listeners: dict[str, list[tuple[Url, socket.socket]]],
+        contexts: Contexts,
+        bound: Sequence[Bound],
         known: Sequence[Member],
     ) -> None:
         self._loop = loop
@@ -134,27 +140,11 @@ class _Daemon:
         driver.on_ready = self._ready
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_gracefully)
-        client = self._group(loop, driver, plain.handle, grpc=True)
-        metrics = self._group(loop, driver, _metrics_plane, grpc=False)
-        peer_plain = self._group(loop, driver, plain.handle_peer_plane, grpc=False)
-        factories: dict[str, Callable[[], asyncio.Protocol]] = {
-            "client": lambda: Connection(client),
-            "metrics": lambda: Connection(metrics),
-            "peer": lambda: PeerConnection(driver, lambda: Connection(peer_plain)),
-        }
-        planes = {"client": contexts.client, "metrics": contexts.client, "peer": contexts.peer}
-        for plane, sockets in listeners.items():
-            for url, listener in sockets:
-                self._servers.append(
-                    await loop.create_server(
-                        factories[plane],
-                        sock=listener,
-                        ssl=planes[plane] if url.is_tls else None,
-                        ssl_handshake_timeout=TLS_TIMEOUT_S if url.is_tls else None,
-                        backlog=BACKLOG,
-                    ),
-                )
-                _LOG.info("listening for %s on %s", plane, url)
+        factories = self._factories(loop, driver, contexts)
+        self._listeners = [Listener(one, factories[one.plane]) for one in bound]
+        await self._serve_with(contexts)
+        if self._reloader.is_needed:
+            loop.call_later(RELOAD_EVERY_S, self._reload)
         _LOG.info(
             "starting member %x %r in cluster %x", opened.member_id, driver.name, opened.cluster_id
         )
@@ -166,15 +156,57 @@ class _Daemon:
         driver.stop_writing()
         _LOG.info("stopped")
 
+    def _factories(
+        self, loop: asyncio.AbstractEventLoop, driver: Driver, contexts: Contexts
+    ) -> dict[str, Callable[[], asyncio.Protocol]]:
+        """What each plane makes of a new connection."""
+        guard = contexts.client_guard
+        client = self._group(loop, driver, plain.handle, guard, grpc=True)
+        metrics = self._group(loop, driver, _metrics_plane, guard, grpc=False)
+        peer_plain = self._group(loop, driver, plain.handle_peer_plane, _NO_GUARD, grpc=False)
+        peers = PeerConnections(driver, lambda: Connection(peer_plain))
+        self._peers = peers
+        return {
+            "client": lambda: Connection(client),
+            "metrics": lambda: Connection(metrics),
+            "peer": lambda: PeerConnection(peers),
+        }
+
+    async def _serve_with(self, contexts: Contexts) -> None:
+        assert self._peers is not None
+        self._peers.use(contexts.peer_guard, contexts.members)
+        for listener in self._listeners:
+            await listener.serve(contexts.peer if listener.plane == "peer" else contexts.client)
+
+    def _reload(self) -> None:
+        """Use certificate files that changed; nobody who may stay is disconnected."""
+        if self._is_stopping or self._loop is None or self._driver is None:
+            return
+        self._loop.call_later(RELOAD_EVERY_S, self._reload)
+        contexts = self._reloader.reload()
+        if contexts is None:
+            return
+        self._driver.use_peer_context(contexts.dial)
+        self._reloading = self._loop.create_task(self._serve_with(contexts))
+        for group in self._groups:
+            if group.guard is not _NO_GUARD:
+                group.use_guard(contexts.client_guard)
+
     def _group(
-        self, loop: asyncio.AbstractEventLoop, driver: Driver, plane: Plane, *, grpc: bool
+        self,
+        loop: asyncio.AbstractEventLoop,
+        driver: Driver,
+        plane: Plane,
+        guard: Guard,
+        *,
+        grpc: bool,
     ) -> Connections:
         def make(connection: Connection, is_http2: bool) -> Codec:  # noqa: FBT001 - see group
             if is_http2:
                 return Http2Codec(connection, driver, plane, grpc=grpc)
             return Http1Codec(connection, driver, plane)
 
-        group = Connections(loop, make)
+        group = Connections(loop, make, guard)
         self._groups.append(group)
         return group
 
@@ -191,8 +223,8 @@ class _Daemon:
         self._is_stopping = True
         _LOG.info("stopping")
         _notify_systemd("STOPPING=1")
-        for server in self._servers:
-            server.close()
+        for listener in self._listeners:
+            listener.close()
         if self._driver.leader_id == self._driver.member_id:
             self._driver.step_down(self._drain)
         else:
@@ -228,69 +260,10 @@ class _Daemon:
         self._loop.call_later(1.0, self._drain)
 
 
-class _Contexts:
-    """TLS contexts of all planes, made (and so checked) before anything is opened."""
-
-    def __init__(self, config: Config) -> None:
-        self.client = _server(config.client_tls, "client")
-        self.peer = _server(config.peer_tls, "peer")
-        has_peer_tls = config.peer_tls.cert_file or config.peer_tls.trusted_ca_file
-        self.dial: ssl.SSLContext | None = (
-            tls.peer_client_context(config.peer_tls) if has_peer_tls else None
-        )
-
-
-def _server(files: TlsFiles, plane: str) -> ssl.SSLContext | None:
-    if not files.cert_file:
-        return None
-    return tls.server_context(files, plane=plane, alpn=plane == "client")
-
-
 def _metrics_plane(host: object, request: HttpRequest, reply: HttpReply) -> None:
     assert isinstance(host, Driver)
     if not plain.handle_metrics_plane(host, request, reply):
         not_found(reply)
-
-
-def _bind_all(config: Config) -> dict[str, list[tuple[Url, socket.socket]]]:
-    """Bind every address first: a busy port must not leave a half-made data directory."""
-    bound: dict[str, list[tuple[Url, socket.socket]]] = {"client": [], "peer": [], "metrics": []}
-    for plane, urls in (
-        ("peer", config.listen_peer),
-        ("client", config.listen_client),
-        ("metrics", config.listen_metrics),
-    ):
-        for url in urls:
-            bound[plane].extend((url, listener) for listener in _bind(url))
-    return bound
-
-
-def _bind(url: Url) -> list[socket.socket]:
-    out: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(
-            url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {url}: {error.strerror}") from None
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        try:
-            listener = socket.socket(family, kind, protocol)
-        except OSError:
-            continue  # no IPv6 on this machine
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            listener.bind(address)
-        except OSError as error:
-            listener.close()
-            if family == socket.AF_INET6 and out:
-                continue
-            raise ConfigError(f"cannot listen on {url}: {error.strerror}") from None
-        listener.setblocking(False)
-        out.append(listener)
-    return out
 
 
 def _notify_systemd(text: str) -> None:

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 from raftkv.raft.messages import Message
 from raftkv.replica.peer_codec import FrameReader, PeerProtocolError, encode_frame
+from raftkv.server.guard import Guard
+from raftkv.server.tls import PEER_SERVER_NAME
 from raftkv.values import ClusterId, Member, MemberId
 
 MAGIC: Final = b"RKVPEER1\n"
@@ -129,6 +131,7 @@ class PeerLink(asyncio.Protocol):
                     url.hostname or "",
                     url.port or 0,
                     ssl=self._context if url.scheme == "https" else None,
+                    server_hostname=PEER_SERVER_NAME if url.scheme == "https" else None,
                 ),
                 CONNECT_TIMEOUT_S,
             )
@@ -203,6 +206,10 @@ class PeerLink(asyncio.Protocol):
             transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
         gathered.clear()
 
+    def use_context(self, context: ssl.SSLContext | None) -> None:
+        """Connect with this from the next attempt on."""
+        self._context = context
+
     def close(self) -> None:
         """No more."""
         self._is_closed = True
@@ -214,12 +221,36 @@ class PeerLink(asyncio.Protocol):
             self._transport.close()
 
 
+class PeerConnections:
+    """All accepted connections of the peer plane, and what is asked of their certificates."""
+
+    def __init__(self, host: PeerHost, make_plain: Callable[[], asyncio.Protocol]) -> None:
+        self.host = host
+        self.make_plain = make_plain
+        self.open: set[PeerConnection] = set()
+        self.guard = Guard()
+        self._members: list[ssl.SSLContext] = []
+
+    def use(self, guard: Guard, members: ssl.SSLContext | None) -> None:
+        """Ask for this from now on, also of those who are connected."""
+        self.guard = guard
+        if members is not None:
+            # A handshake under way may still end with the former one.
+            self._members = [*self._members[-1:], members]
+        for connection in list(self.open):
+            connection.close_if_refused()
+
+    def is_member_context(self, tls: ssl.SSLObject | None) -> bool:
+        """Whether this caller was verified as a member, by the peer CA alone."""
+        return tls is None or any(tls.context is context for context in self._members)
+
+
 class PeerConnection(asyncio.Protocol):
     """An accepted connection: messages, a snapshot, or plain HTTP for those who just ask."""
 
-    def __init__(self, host: PeerHost, make_plain: Callable[[], asyncio.Protocol]) -> None:
-        self._host = host
-        self._make_plain = make_plain
+    def __init__(self, group: PeerConnections) -> None:
+        self._group = group
+        self._host = group.host
         self._plain: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
@@ -231,9 +262,22 @@ class PeerConnection(asyncio.Protocol):
         """Keep the transport."""
         transport = cast(asyncio.Transport, transport)  # uvloop has its own classes
         self._transport = transport
+        self._group.open.add(self)
+        self.close_if_refused()
+
+    def close_if_refused(self) -> None:
+        """Drop a caller whose certificate is not (or no longer) good enough."""
+        transport = self._transport
+        if transport is None:
+            return
+        reason = self._group.guard.refusal(transport.get_extra_info("ssl_object"))
+        if reason:
+            _LOG.warning("rejected a peer connection: %s", reason)
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was under way."""
+        self._group.open.discard(self)
         if self._plain is not None:
             self._plain.connection_lost(exc)
         if self._incoming is not None:
@@ -276,7 +320,7 @@ class PeerConnection(asyncio.Protocol):
         size = min(len(self._buffer), len(MAGIC))
         if self._buffer[:size] != MAGIC[:size]:
             assert self._transport is not None
-            self._plain = self._make_plain()
+            self._plain = self._group.make_plain()
             self._plain.connection_made(self._transport)
             self._plain.data_received(self._buffer)
             self._buffer = b""
@@ -317,6 +361,9 @@ class PeerConnection(asyncio.Protocol):
             return "removed"
         if to != host.member_id:
             return f"this is member {host.member_id:x}, not {to:x}"
+        tls = self._transport.get_extra_info("ssl_object") if self._transport else None
+        if not self._group.is_member_context(tls):
+            return f"a member asks for the server name {PEER_SERVER_NAME!r} (SNI)"
         return self._check_certificate()
 
     def _check_certificate(self) -> str:

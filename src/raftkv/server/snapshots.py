@@ -18,6 +18,7 @@ from raftkv.backend.errors import StorageError
 from raftkv.backend.schema import Table
 from raftkv.backend.stream import export_chunks, import_file
 from raftkv.server.peers import PeerHost, hello
+from raftkv.server.tls import PEER_SERVER_NAME
 from raftkv.values import ClusterId, Index, Member, MemberId, Term
 
 _LOG: Final = logging.getLogger("raftkv.snapshots")
@@ -54,7 +55,10 @@ async def send_snapshot(
     url = urlsplit(member.peer_urls[0])
     reader, writer = await asyncio.wait_for(
         asyncio.open_connection(
-            url.hostname, url.port, ssl=context if url.scheme == "https" else None
+            url.hostname,
+            url.port,
+            ssl=context if url.scheme == "https" else None,
+            server_hostname=PEER_SERVER_NAME if url.scheme == "https" else None,
         ),
         5.0,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import json
 import os
 import shutil
@@ -15,76 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.kit.authority import Authority
 from tests.kit.servers import Process, free_ports
 
 if shutil.which("etcdctl") is None:
     pytest.skip("Debian's etcdctl is not here", allow_module_level=True)
-
-NOW = dt.datetime.now(dt.timezone.utc)
-
-
-def name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-class Authority:
-    def __init__(self, directory: Path, title: str) -> None:
-        self._directory = directory
-        self._title = title
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name(title))
-            .issuer_name(name(title))
-            .public_key(self._key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - dt.timedelta(hours=1))
-            .not_valid_after(NOW + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.path = self._write(f"{title}.crt", self._certificate)
-
-    def _write(self, file: str, certificate: x509.Certificate) -> Path:
-        path = self._directory / file
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def issue(self, common_name: str) -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name(common_name))
-            .issuer_name(name(self._title))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - dt.timedelta(hours=1))
-            .not_valid_after(NOW + dt.timedelta(days=1))
-            .add_extension(
-                x509.SubjectAlternativeName(
-                    [
-                        x509.DNSName(common_name),
-                        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-                    ]
-                ),
-                critical=False,
-            )
-            .sign(self._key, hashes.SHA256())
-        )
-        key_path = self._directory / f"{self._title}-{common_name}.key"
-        key_path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return self._write(f"{self._title}-{common_name}.crt", certificate), key_path
 
 
 class TlsCluster:
@@ -256,7 +190,7 @@ def introduce(cluster: TlsCluster, certificate: int | None, claimed: str, cluste
     }
     with (
         socket.create_connection((host, int(port)), timeout=5) as raw,
-        context.wrap_socket(raw, server_hostname="m0") as wire,
+        context.wrap_socket(raw, server_hostname="raft.peer") as wire,
     ):
         wire.sendall(b"RKVPEER1\n" + json.dumps(line).encode() + b"\n")
         return wire.recv(4096).decode()

@@ -1,0 +1,110 @@
+"""Listening sockets: bound before anything else is touched, served with replaceable contexts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from raftkv.server.config import Config, Url
+from raftkv.server.flags import ConfigError
+
+BACKLOG: Final = 1024
+TLS_TIMEOUT_S: Final = 10.0
+"""A connection that never finishes its handshake is gone after this."""
+_LOG: Final = logging.getLogger("raftkv")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One socket of one plane."""
+
+    plane: str
+    url: Url
+    socket: socket.socket
+
+
+class Listener:
+    """One address being served."""
+
+    def __init__(self, bound: Bound, factory: Callable[[], asyncio.Protocol]) -> None:
+        self.plane = bound.plane
+        self._bound = bound
+        self._factory = factory
+        self._server: asyncio.Server | None = None
+
+    async def serve(self, context: ssl.SSLContext | None) -> None:
+        """Serve, from now on with this context; who is connected stays.
+
+        A second server on the same socket takes over before the first stops: the queue of those
+        who are just connecting belongs to the socket.
+        """
+        is_tls = self._bound.url.is_tls
+        server = await asyncio.get_running_loop().create_server(
+            self._factory,
+            sock=self._bound.socket.dup(),
+            ssl=context if is_tls else None,
+            ssl_handshake_timeout=TLS_TIMEOUT_S if is_tls else None,
+            backlog=BACKLOG,
+        )
+        if self._server is None:
+            _LOG.info("listening for %s on %s", self.plane, self._bound.url)
+        else:
+            self._server.close()
+        self._server = server
+
+    def close(self) -> None:
+        """No new connections."""
+        if self._server is not None:
+            self._server.close()
+        self._bound.socket.close()
+
+
+def bind_all(config: Config) -> list[Bound]:
+    """Bind every address first: a busy port must not leave a half-made data directory.
+
+    Raises:
+        ConfigError: names the address and why it cannot be used.
+    """
+    return [
+        Bound(plane, url, listener)
+        for plane, urls in (
+            ("peer", config.listen_peer),
+            ("client", config.listen_client),
+            ("metrics", config.listen_metrics),
+        )
+        for url in urls
+        for listener in _bind(url)
+    ]
+
+
+def _bind(url: Url) -> list[socket.socket]:
+    out: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(
+            url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {url}: {error.strerror}") from None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            listener = socket.socket(family, kind, protocol)
+        except OSError:
+            continue  # no IPv6 on this machine
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            listener.close()
+            if family == socket.AF_INET6 and out:
+                continue
+            raise ConfigError(f"cannot listen on {url}: {error.strerror}") from None
+        listener.setblocking(False)
+        out.append(listener)
+    return out
