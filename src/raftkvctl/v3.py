@@ -12,7 +12,7 @@ from pathlib import Path
 from etcdwire import messages as m
 from etcdwire.protobuf import Message
 from kvclient import Client, KvClientError, prefix_end
-from raftkvctl import printing, restore, txn_text
+from raftkvctl import member_directory, printing, restore, txn_text
 from raftkvctl.options import Options, UsageError
 
 Command = Callable[[Options, argparse.Namespace], int]
@@ -59,6 +59,9 @@ def add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     command = add("move-leader", _move_leader, "hand leadership to another member")
     command.add_argument("target", help="member id in hex")
     _add_snapshot_commands(commands, common)
+    command = add("inspect", _inspect, "what a stopped member's directory holds, as JSON")
+    command.add_argument("data_dir", type=Path)
+    command.add_argument("--wal-dir", type=Path, default=None)
     add("version", _version, "print versions")
 
 
@@ -514,6 +517,32 @@ def _snapshot_restore(options: Options, arguments: argparse.Namespace) -> int:
         token=arguments.initial_cluster_token,
         advertise_peer_urls=arguments.initial_advertise_peer_urls,
     )
+    return 0
+
+
+def _inspect(options: Options, arguments: argparse.Namespace) -> int:
+    del options
+    facts = member_directory.inspect(arguments.data_dir, arguments.wal_dir)
+    rows = {
+        "clusterID": f"{facts.cluster_id:x}",
+        "memberID": f"{facts.member_id:x}",
+        "term": facts.term,
+        "lastTerm": facts.last_term,
+        "lastIndex": facts.last_index,
+        "commitIndex": facts.commit_index,
+        "appliedIndex": facts.applied_index,
+        "revision": facts.revision,
+        "members": [
+            {
+                "ID": f"{member.member_id:x}",
+                "name": member.name,
+                "peerURLs": list(member.peer_urls),
+                "isLearner": member.is_learner,
+            }
+            for member in facts.members
+        ],
+    }
+    print(json.dumps(rows, separators=(",", ":")))
     return 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.kit.waiting import wait_for
 
 START_TIMEOUT_S = 20.0
+SOURCES = str(Path(__file__).resolve().parents[2] / "src")
 
 
 def free_ports(count: int) -> list[int]:
@@ -59,7 +60,7 @@ class Process:
 
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
-        environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2] / "src")
+        environment["PYTHONPATH"] = SOURCES
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment

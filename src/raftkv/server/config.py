@@ -76,6 +76,7 @@ class Config:
     enable_v2: bool
     enable_gateway: bool
     strict_reconfig: bool
+    force_new_cluster: bool
     log_level: str
 
     def founding_members(self) -> list[Member]:
@@ -143,6 +144,7 @@ def check(raw: RawConfig) -> Config:
         enable_v2=raw.switch("enable-v2"),
         enable_gateway=raw.switch("enable-grpc-gateway"),
         strict_reconfig=raw.switch("strict-reconfig-check"),
+        force_new_cluster=raw.switch("force-new-cluster"),
         log_level=level,
     )
 

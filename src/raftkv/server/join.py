@@ -41,7 +41,7 @@ def ask_members(
     for attempt in range(ATTEMPTS):
         for url in others:
             try:
-                cluster_id, members = _fetch(url, context)
+                cluster_id, members = fetch_members(url, context)
             except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
                 problem = f"{url}: {error}"
                 continue
@@ -58,7 +58,12 @@ def ask_members(
     raise ConfigError(f"cannot join the cluster: {problem}")
 
 
-def _fetch(url: str, context: ssl.SSLContext | None) -> tuple[ClusterId, list[Member]]:
+def fetch_members(url: str, context: ssl.SSLContext | None) -> tuple[ClusterId, list[Member]]:
+    """(cluster id, members) as the member at this peer URL knows them. Blocks.
+
+    Raises:
+        OSError, HTTPException, ValueError, KeyError: nobody answers, or not with a member list.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     connection: http.client.HTTPConnection

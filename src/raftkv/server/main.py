@@ -26,6 +26,7 @@ from raftkv.server.connection import Codec, Connection, Connections, Plane
 from raftkv.server.data_dir import Opened
 from raftkv.server.driver import Driver
 from raftkv.server.flags import ConfigError
+from raftkv.server.force import force
 from raftkv.server.guard import Guard
 from raftkv.server.http1 import Http1Codec
 from raftkv.server.http2_codec import Http2Codec
@@ -115,6 +116,8 @@ class _Daemon:
                 data_dir.create_files(config, cluster_id, member_id, ())
         opened = data_dir.open_files(config)
         data_dir.check_same_cluster(config, opened, self._given)
+        if config.force_new_cluster:
+            force(opened, contexts.dial)
         if opened.repaired_bytes:
             _LOG.warning("log: cut off %d bytes of an unfinished write", opened.repaired_bytes)
         sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -8,10 +8,8 @@ import urllib.request
 from pathlib import Path
 
 from kvclient import Client, RequestError
-from tests.kit.servers import Cluster, Process, free_ports
+from tests.kit.servers import SOURCES, Cluster, Process, free_ports
 from tests.kit.waiting import wait_for
-
-SOURCES = str(Path(__file__).resolve().parents[3] / "src")
 
 
 def control(*arguments: str) -> str:
