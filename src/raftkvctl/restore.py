@@ -57,8 +57,14 @@ def restore(
     initial_cluster: str,
     token: str,
     advertise_peer_urls: str,
+    bump_revision: int = 0,
+    marks_compacted: bool = False,
 ) -> None:
     """Make a data directory: all rows of the snapshot, a new log with a new cluster's members.
+
+    With a bump, revisions (and the index of v2) go on that much above the snapshot's, so that no
+    client of the former cluster sees them go back; marked as compacted, everything below the new
+    revision is refused, so that its watches end instead of missing events.
 
     Raises:
         UsageError: contradictory flags, a damaged snapshot, or a directory that exists.
@@ -78,6 +84,26 @@ def restore(
             raise UsageError(f"{directory} exists: choose another directory or move it away")
     inspect(path)  # a damaged file must not leave half a directory behind
     _write(path, data_dir, log_dir, cluster_id, mine[0].member_id, members)
+    if bump_revision:
+        _bump(data_dir, bump_revision, marks_compacted=marks_compacted)
+
+
+def _bump(data_dir: Path, by: int, *, marks_compacted: bool) -> None:
+    environment = Environment(data_dir / "member" / "store")
+    number = schema.encode_number
+    view = environment.view()
+    revision = view.number(schema.META_REVISION) + by
+    v2_index = view.number(schema.META_V2_INDEX) + by
+    view.close()
+    rows = [
+        (Table.META, schema.META_REVISION, number(revision)),
+        (Table.META, schema.META_V2_INDEX, number(v2_index)),
+    ]
+    if marks_compacted:
+        rows.append((Table.META, schema.META_COMPACT_REVISION, number(revision)))
+    environment.write_rows(rows)
+    environment.commit()
+    environment.close()
 
 
 def _write(

@@ -134,6 +134,12 @@ def _add_snapshot_commands(
     command.add_argument("--initial-cluster", default="default=http://localhost:2380")
     command.add_argument("--initial-cluster-token", default="etcd-cluster")
     command.add_argument("--initial-advertise-peer-urls", default="http://localhost:2380")
+    command.add_argument(
+        "--bump-revision", type=int, default=0, metavar="N", help="raise all revisions by N"
+    )
+    command.add_argument(
+        "--mark-compacted", action="store_true", help="refuse what is older than the new revision"
+    )
     command.set_defaults(run=_snapshot_restore)
 
 
@@ -508,6 +514,8 @@ def _snapshot_status(options: Options, arguments: argparse.Namespace) -> int:
 
 def _snapshot_restore(options: Options, arguments: argparse.Namespace) -> int:
     del options
+    if arguments.bump_revision < 0 or arguments.mark_compacted != (arguments.bump_revision > 0):
+        raise UsageError("--bump-revision wants a number above 0, and --mark-compacted beside it")
     restore.restore(
         arguments.file,
         name=arguments.name,
@@ -516,6 +524,8 @@ def _snapshot_restore(options: Options, arguments: argparse.Namespace) -> int:
         initial_cluster=arguments.initial_cluster,
         token=arguments.initial_cluster_token,
         advertise_peer_urls=arguments.initial_advertise_peer_urls,
+        bump_revision=arguments.bump_revision,
+        marks_compacted=arguments.mark_compacted,
     )
     return 0
 

@@ -37,6 +37,28 @@ class Claim:
 
     unit: UnitName
     token: str
+    engine: str = "raftkv"
+    """Data of one engine is nothing to the other, so the founder's choice binds all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """A restore under way: the unit that has the new data ready, and its cluster's token."""
+
+    restore_id: str
+    unit: UnitName
+    token: str
+
+
+class RestoreState(enum.Enum):
+    """How far the last restore on a machine came."""
+
+    NONE = "none"
+    READY = "ready"
+    """The new data lies beside the old and has been proved."""
+    RESTORED = "restored"
+    FAILED = "failed"
+    """It did not serve; the former data is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +82,8 @@ class PeerUnit:
     """The last turn that this unit has given back."""
     server_ca: str = ""
     """Fingerprint of the CA that signed the certificate which this unit serves with."""
+    restore_step: str = ""
+    """The restore that the unit takes part in, and how far it is: `a1b2 stopped`."""
 
 
 class DataState(enum.Enum):
@@ -87,6 +111,10 @@ class EngineFacts:
     """Token of the cluster that was founded on this machine; survives the loss of the data."""
     has_left: bool = False
     """A teardown hook took this unit off the member list; later ones need not ask again."""
+    restore_id: str = ""
+    """The last restore that this machine prepared."""
+    restore_state: RestoreState = RestoreState.NONE
+    restore_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +186,7 @@ class Facts:
     """Recorded by a leader once the cluster exists; from then on nobody founds another."""
     leader_shown: str = ""
     """The unit that last said it leads; a deposed leader gets no hook of its own from Juju."""
+    restore: Restore | None = None
     turn: Turn | None = None
     """The last turn that was granted, in use or given back."""
     turn_done: int = 0

@@ -29,7 +29,7 @@ def decide_claim(facts: Facts) -> AppWrites:
     if not facts.is_leader or facts.is_cluster_known or not facts.has_peer_relation:
         return AppWrites()
     if facts.claim is None and not facts.is_dying and facts.has_authorities:
-        return AppWrites(claim=Claim(facts.unit, facts.fresh_token))
+        return AppWrites(claim=Claim(facts.unit, facts.fresh_token, facts.settings.engine))
     if _may_give_back(facts):
         return AppWrites(releases_claim=True)
     return AppWrites()

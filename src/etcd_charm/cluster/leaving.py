@@ -58,9 +58,15 @@ def decide_leave(facts: Facts) -> LeaveDecision:
         return LeaveDecision(Farewell.STOP, reason="it has left already")
     if not facts.units_alive:
         return LeaveDecision(Farewell.STOP, reason="the whole application goes")
+    if facts.restore is not None:
+        return LeaveDecision(Farewell.STOP, reason="a restore makes the member list anew")
     if facts.engine.data is not DataState.OURS and facts.member is None:
         return LeaveDecision(Farewell.STOP, reason="it never was a member")
     view = facts.view
+    if view is None and not facts.peers and not facts.engine.is_running:
+        # A restore stopped it before, and the relation to its peers has gone since: repeating the
+        # hook would change nothing. The ghost rule takes the entry off the list.
+        return LeaveDecision(Farewell.STOP, reason="nobody is left to ask")
     if view is None:
         return LeaveDecision(Farewell.RETRY, reason="no member answers")
     own = facts.member

@@ -15,6 +15,7 @@ from etcd_charm.cluster.membership import (
     decide_membership,
     has_leavers,
 )
+from etcd_charm.cluster.restore import decide_outcome, decide_restore
 from etcd_charm.cluster.rollout import (
     TURN_COMMIT_S,
     RestartDecision,
@@ -41,6 +42,9 @@ def decide(facts: Facts) -> Plan:
         return _decide_authorities(facts)
     if facts.engine.data is DataState.DETACHED:
         return Plan(blocked="its storage was detached: attach it again, or remove the unit")
+    restoring = decide_restore(facts)
+    if restoring is not None:
+        return replace(restoring, app=decide_outcome(facts), turn_done=facts.turn_done)
     plan = _decide_engine(facts)
     plan = _add_restart(facts, plan)
     plan = _add_watch(facts, plan)

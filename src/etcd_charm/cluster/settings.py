@@ -138,10 +138,19 @@ def load_settings(options: Mapping[str, Option]) -> tuple[Settings, tuple[Proble
     return settings, tuple(reader.problems)
 
 
+def check_engine(settings: Settings, founded_with: str) -> tuple[Problem, ...]:
+    """Find an engine that is not the one that the cluster was founded with, if it was."""
+    if founded_with in ("", settings.engine):
+        return ()
+    reason = (
+        f"the cluster was founded with {founded_with!r}: set it back; to change the engine, deploy "
+        "another application and restore a snapshot there"
+    )
+    return (Problem("engine", reason),)
+
+
 def _check_together(settings: Settings, reader: _Reader) -> None:
     """Find what is right alone and wrong beside another option."""
-    if settings.engine == "etcd":
-        reader.complain("engine", "'etcd' is not available in this revision, use 'raftkv'")
     if settings.client_port == settings.peer_port:
         reader.complain("management_port", f"{settings.peer_port} is the client port too")
     least_ms = settings.heartbeat_ms * ELECTION_HEARTBEATS_MIN

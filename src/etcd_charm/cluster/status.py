@@ -41,6 +41,9 @@ def describe(facts: Facts, plan: Plan) -> Report:
         return Report(Level.MAINTENANCE, "leaving")
     if plan.blocked:
         return Report(Level.BLOCKED, plan.blocked)
+    if facts.restore is not None:
+        reason = plan.waiting.reason if plan.waiting else "restoring"
+        return Report(Level.MAINTENANCE, reason)
     view = facts.view
     if view is None or facts.member is None or not facts.engine.is_running:
         reason = plan.waiting.reason if plan.waiting else "not a member yet"

@@ -73,6 +73,13 @@ class SetDataAside:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SwapRestored:
+    """Put the restored data in the place of the present, and start it as a cluster of one."""
+
+    restore_id: str
+
+
 Step = (
     FoundCluster
     | AddLearner
@@ -84,6 +91,7 @@ Step = (
     | RemoveMember
     | UpdateMember
     | SetDataAside
+    | SwapRestored
 )
 
 MEMBERSHIP_STEPS = (AddLearner, Promote, RemoveMember, UpdateMember)
@@ -119,6 +127,9 @@ class AppWrites:
     leader: str | None = None
     """Said by a new leader, so that the former one gets a hook and corrects its status."""
     makes_authorities: bool = False
+    replaces_claim: bool = False
+    """A restored cluster is a new one: its token takes the place of the former."""
+    ends_restore: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ import ops
 
 from etcd_charm.cluster import status
 from etcd_charm.cluster.errors import NeedsOperator, Retry
-from etcd_charm.cluster.facts import Claim, DataState, Facts
+from etcd_charm.cluster.facts import Claim, DataState, Facts, Restore, RestoreState
 from etcd_charm.cluster.plan import decide
+from etcd_charm.cluster.restore import read_own_state
 from etcd_charm.reconcile import bags, credentials
 from etcd_charm.reconcile.gather import PEER_RELATION, JujuFacts
 from etcd_charm.reconcile.loop import TOKEN_BYTES, Reconciler
 from etcd_charm.workload.certificates import issue_leaf
-from etcd_charm.workload.engine import Workload
+from etcd_charm.workload.engine import RestoreOptions, Workload
 
 logger = logging.getLogger(__name__)
 
@@ -129,31 +130,88 @@ class Actions:
         )
 
     def _restore(self, event: ops.ActionEvent) -> None:
+        """Prepare and prove the new data here, then have all units take part in the swap."""
         juju, facts = self._observe()
-        source = self._fetch_snapshot()
-        if len(juju.units) > 1 or (facts.view is not None and len(facts.view.members) > 1):
-            raise Refused(
-                "restore works on an application of one unit in this revision: "
-                "deploy a new application, restore there, then add units"
-            )
+        relation = self._charm.model.get_relation(PEER_RELATION)
+        if not juju.is_leader or relation is None:
+            raise Refused("run this on the leader")
+        bag = relation.data[self._charm.app]
+        if event.params.get("cancel"):
+            self._cancel_restore(event, facts, bag)
+            return
+        if facts.restore is not None:
+            raise Refused(f"{facts.restore.unit} restores already: cancel=true gives it up")
         wanted = juju.describe_wanted()
         if wanted is None or juju.claim is None:
             raise Refused("the unit is not set up yet: wait until it is active")
-        if facts.engine.data is DataState.FOREIGN:
-            raise Refused("the storage holds the data of another cluster")
-        target = _read_target(event, HOME)
-        keeps_backup = not bool(event.params.get("skip-backup", False))
-        self._workload.prepare(wanted, juju.storage)
-        backup = self._workload.restore(source, wanted, target, keeps_backup=keeps_backup)
-        if backup is not None:
-            event.set_results({"backup": {"path": str(backup)}})
+        if facts.engine.data in (DataState.FOREIGN, DataState.DETACHED):
+            raise Refused("the storage is not this cluster's: see juju status")
+        order = Restore(secrets.token_hex(4), juju.unit, secrets.token_hex(TOKEN_BYTES))
+        options = self._read_restore_options(event, facts, order)
+        report = self._workload.prepare_restore(wanted, juju.storage, options)
+        event.log(f"the snapshot is good: revision {report.revision}; stopping the members")
+        bag[bags.RESTORE] = bags.encode_restore(order)
         self._reconciler.run()
+        self._say_restored(event, juju, order, report.revision)
+
+    def _read_restore_options(
+        self, event: ops.ActionEvent, facts: Facts, order: Restore
+    ) -> RestoreOptions:
+        text = str(event.params.get("path") or "").strip()
+        source = Path(text) if text else self._fetch_snapshot()
+        if not source.is_file():
+            raise Refused(f"there is no file {source}")
+        members = facts.view.voters if facts.view else ()
+        urls = [url for member in members for url in member.client_urls]
+        return RestoreOptions(
+            restore_id=order.restore_id,
+            token=order.token,
+            source=source,
+            target=_read_target(event, HOME),
+            keeps_backup=not bool(event.params.get("skip-backup", False)),
+            allows_rollback=bool(event.params.get("allow-revision-rollback", False)),
+            least_revision=self._workload.read_revision(urls),
+        )
+
+    def _say_restored(
+        self, event: ops.ActionEvent, juju: JujuFacts, order: Restore, revision: int
+    ) -> None:
+        done = self._workload.read_restore()
+        if done.state is RestoreState.FAILED:
+            raise Refused(f"{done.problem}; the former data is back")
+        is_done = done.state is RestoreState.RESTORED
+        results: dict[str, object] = {
+            "restore": {
+                "id": order.restore_id,
+                "state": "restored" if is_done else "started",
+                "revision": str(revision),
+            }
+        }
+        if done.backup is not None:
+            results["backup"] = {"path": str(done.backup)}
+        if len(juju.units) > 1:
+            results["message"] = "the other members stop and join again: see juju status"
+        event.set_results(results)
+
+    def _cancel_restore(
+        self, event: ops.ActionEvent, facts: Facts, bag: ops.RelationDataContent
+    ) -> None:
+        order = facts.restore
+        if order is None:
+            raise Refused("there is no restore under way")
+        shown = f"{order.restore_id} {RestoreState.RESTORED.value}"
+        is_own = order.unit == facts.unit and read_own_state(facts) is RestoreState.RESTORED
+        if is_own or any(peer.restore_step == shown for peer in facts.peers):
+            raise Refused("the restored data serves already: restore another snapshot instead")
+        bag[bags.RESTORE] = ""
+        self._workload.schedule_wake(facts.unit, 1, "the restore was cancelled")
+        event.set_results({"output": "the members start again on the data that they have"})
 
     def _fetch_snapshot(self) -> Path:
         try:
             source = self._charm.model.resources.fetch("snapshot")
         except (ops.ModelError, NameError) as error:
-            raise Refused("attach the resource `snapshot` first") from error
+            raise Refused("attach the resource `snapshot` first, or say path=") from error
         if source.stat().st_size == 0:
             raise Refused("the resource `snapshot` is empty: attach a snapshot to it")
         return source
@@ -173,7 +231,9 @@ class Actions:
         if facts.engine.data is not DataState.NEW:
             raise Refused("this unit has data: it is not replaced by an empty cluster")
         bag = relation.data[self._charm.app]
-        bag[bags.CLAIM] = bags.encode_claim(Claim(juju.unit, secrets.token_hex(TOKEN_BYTES)))
+        bag[bags.CLAIM] = bags.encode_claim(
+            Claim(juju.unit, secrets.token_hex(TOKEN_BYTES), juju.settings.engine)
+        )
         bag[bags.CLUSTER_ID] = ""
         self._workload.schedule_wake(juju.unit, 1, "founding again")
         event.set_results({"output": f"{juju.unit} founds the cluster in its next hook"})

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from etcd_charm.cluster.facts import NO_MEMBER, Claim, MemberId, PeerUnit, Turn, UnitName
+from etcd_charm.cluster.facts import NO_MEMBER, Claim, MemberId, PeerUnit, Restore, Turn, UnitName
 
 CLAIM: Final = "claim"
 TURN: Final = "turn"
@@ -16,6 +16,7 @@ LEADER: Final = "leader"
 CLUSTER_ID: Final = "cluster-id"
 AUTHORITIES: Final = "authorities"
 CONSUMERS: Final = "consumers"
+RESTORE: Final = "restore"
 
 ADDRESS: Final = "db-ingress-address"
 PEER_URL: Final = "peer-url"
@@ -25,6 +26,7 @@ ROLE: Final = "role"
 RESTART: Final = "restart-wanted"
 TURN_DONE: Final = "turn-done"
 SERVER_CA: Final = "server-ca"
+RESTORE_STEP: Final = "restore-step"
 NONCE: Final = "nonce"
 """Names the last membership change that this unit made: its new value wakes all others."""
 
@@ -32,12 +34,27 @@ NONCE: Final = "nonce"
 def decode_claim(bag: Mapping[str, str]) -> Claim | None:
     """Return the claim in an application databag."""
     fields = decode_object(bag, CLAIM)
-    return Claim(UnitName(fields["unit"]), fields["token"]) if fields else None
+    if not fields:
+        return None
+    return Claim(UnitName(fields["unit"]), fields["token"], fields.get("engine", "raftkv"))
 
 
 def encode_claim(claim: Claim) -> str:
     """Return a claim as the databag holds it."""
-    return json.dumps({"unit": claim.unit, "token": claim.token})
+    fields = {"unit": claim.unit, "token": claim.token, "engine": claim.engine}
+    return json.dumps(fields)
+
+
+def decode_restore(bag: Mapping[str, str]) -> Restore | None:
+    """Return the restore under way in an application databag."""
+    fields = decode_object(bag, RESTORE)
+    return Restore(fields["id"], UnitName(fields["unit"]), fields["token"]) if fields else None
+
+
+def encode_restore(restore: Restore) -> str:
+    """Return a restore as the databag holds it."""
+    fields = {"id": restore.restore_id, "unit": restore.unit, "token": restore.token}
+    return json.dumps(fields)
 
 
 def decode_turn(bag: Mapping[str, str]) -> Turn | None:
@@ -68,4 +85,5 @@ def decode_peer(unit: str, bag: Mapping[str, str]) -> PeerUnit:
         restart_wanted=bag.get(RESTART, ""),
         turn_done=int(bag.get(TURN_DONE) or "0"),
         server_ca=bag.get(SERVER_CA, ""),
+        restore_step=bag.get(RESTORE_STEP, ""),
     )

@@ -8,8 +8,8 @@ import ops
 
 from etcd_charm.cluster import tls
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import Claim, PeerUnit, Turn, UnitName, name_member
-from etcd_charm.cluster.settings import Problem, Settings, load_settings
+from etcd_charm.cluster.facts import Claim, PeerUnit, Restore, Turn, UnitName, name_member
+from etcd_charm.cluster.settings import Problem, Settings, check_engine, load_settings
 from etcd_charm.reconcile import bags, credentials
 from etcd_charm.reconcile.goal_state import DYING, GoalState
 from etcd_charm.workload.certificates import is_pair
@@ -35,6 +35,7 @@ class JujuFacts:
     storage: Path | None
     has_peer_relation: bool
     claim: Claim | None
+    restore: Restore | None
     turn: Turn | None
     turn_done: int
     cluster_id: str
@@ -93,6 +94,8 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
     settings, problems = load_settings(charm.config)
     relation = charm.model.get_relation(PEER_RELATION)
     bag = relation.data[charm.app] if relation is not None else None
+    claim = bags.decode_claim(bag) if bag else None
+    problems += check_engine(settings, claim.engine if claim else "")
     related = _read_answer(charm)
     ca = related.ca if related else _read_related_ca(charm)
     return JujuFacts(
@@ -104,7 +107,8 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         addresses=read_addresses(charm.model),
         storage=read_storage(charm.model),
         has_peer_relation=relation is not None,
-        claim=bags.decode_claim(bag) if bag else None,
+        claim=claim,
+        restore=bags.decode_restore(bag) if bag else None,
         turn=bags.decode_turn(bag) if bag else None,
         turn_done=int(relation.data[charm.unit].get(bags.TURN_DONE) or "0") if relation else 0,
         cluster_id=bag.get(bags.CLUSTER_ID, "") if bag else "",

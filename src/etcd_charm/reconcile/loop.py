@@ -4,6 +4,7 @@ Whatever happened since the last hook, this one starts from what is there now. I
 wait ends in a status, and in the plan's own word on who wakes the unit.
 """
 
+import contextlib
 import logging
 import secrets
 import time
@@ -26,14 +27,14 @@ from etcd_charm.cluster.steps import (
 from etcd_charm.reconcile.gather import JujuFacts, gather
 from etcd_charm.reconcile.goal_state import GoalState
 from etcd_charm.reconcile.publish import Publisher
-from etcd_charm.workload.engine import Prepared, Workload
+from etcd_charm.workload.engine import Prepared, Supplies, Workload
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 10
 """After a step that could not be done now."""
 TOKEN_BYTES = 8
-ENGINE_RESOURCE = "raftkv"
+ENGINE_RESOURCES = {"raftkv": ("raftkv",), "etcd": ("etcd", "etcdctl")}
 
 
 class Reconciler:
@@ -77,10 +78,11 @@ class Reconciler:
         juju = gather(self._charm, self._goal_state)
         if juju.is_dying:
             return self._reconcile_dying(juju)
-        version = self._workload.install(self._fetch_engine())
-        self._charm.unit.set_workload_version(version)
         if juju.problems:
             return status.describe_problems(juju.problems)
+        engine = juju.settings.engine
+        version = self._workload.install(engine, self._fetch_supplies(engine))
+        self._charm.unit.set_workload_version(version)
         wanted = juju.describe_wanted()
         prepared = self._workload.prepare(wanted, juju.storage) if wanted else None
         facts = self.observe(juju, prepared)
@@ -153,6 +155,7 @@ class Reconciler:
             claim=juju.claim,
             cluster_id=juju.cluster_id,
             leader_shown=juju.leader_shown,
+            restore=juju.restore,
             turn=juju.turn,
             turn_done=juju.turn_done,
             peers=juju.peers,
@@ -168,12 +171,13 @@ class Reconciler:
         """Return what Juju says, for actions and teardown hooks."""
         return gather(self._charm, self._goal_state)
 
-    def _fetch_engine(self) -> Path | None:
-        """Return the attached engine bundle. Without one, the charm's own wheels serve."""
-        try:
-            return self._charm.model.resources.fetch(ENGINE_RESOURCE)
-        except (ops.ModelError, NameError):
-            return None
+    def _fetch_supplies(self, engine: str) -> Supplies:
+        """Return the attached programs of an engine."""
+        files: dict[str, Path] = {}
+        for name in ENGINE_RESOURCES[engine]:
+            with contextlib.suppress(ops.ModelError, NameError):
+                files[name] = self._charm.model.resources.fetch(name)
+        return Supplies(self._charm.app.name, files)
 
 
 def _name_change(done: list[Step]) -> str:

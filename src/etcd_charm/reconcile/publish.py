@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import ops
 
 from charms.etcd.v0.etcd_relations import DbMessage, ProxyMessage
-from etcd_charm.cluster import consumers, tls
+from etcd_charm.cluster import consumers, restore, tls
 from etcd_charm.cluster.facts import Facts
 from etcd_charm.cluster.steps import AppWrites, Plan
 from etcd_charm.reconcile import bags, credentials
@@ -33,8 +33,10 @@ class Publisher:
         bag = relation.data[self._charm.app]
         if writes.makes_authorities:
             credentials.make_authorities(self._charm.app, bag)
-        if writes.claim is not None and not bag.get(bags.CLAIM):
+        if writes.claim is not None and (writes.replaces_claim or not bag.get(bags.CLAIM)):
             bag[bags.CLAIM] = bags.encode_claim(writes.claim)
+        if writes.ends_restore:
+            _write(bag, {bags.RESTORE: ""})
         if writes.releases_claim:
             bag[bags.CLAIM] = ""
         if writes.cluster_id is not None:
@@ -59,6 +61,7 @@ class Publisher:
             bags.RESTART: plan.restart_wanted,
             bags.TURN_DONE: str(plan.turn_done) if plan.turn_done else "",
             bags.SERVER_CA: server_ca,
+            bags.RESTORE_STEP: restore.describe_step(facts),
         }
         if member is not None:
             content[bags.MEMBER_ID] = f"{member.member_id:x}"

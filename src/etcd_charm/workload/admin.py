@@ -11,6 +11,7 @@ from typing import TypeVar
 from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import ClusterView, MemberId, MemberView
 from etcd_charm.workload.paths import Paths
+from etcdwire import messages
 from kvclient import Client, ClientTLS, KvClientError, Member, MemberStatus, RequestError
 
 CALL_TIMEOUT_S = 1.0
@@ -18,6 +19,8 @@ CALL_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 5.0
 """A membership change passes through Raft, maybe behind an election."""
 SNAPSHOT_TIMEOUT_S = 600.0
+QUORUM_KEY = b"\0"
+"""Read only to learn whether a quorum answers; it never exists."""
 PROBES_MAX = 32
 """Threads for asking members in parallel; a cluster has at most seven voters or so."""
 
@@ -29,7 +32,7 @@ class Admin:
     """Asks and changes the cluster."""
 
     def __init__(self, paths: Paths) -> None:
-        self._tls = ClientTLS(
+        self.tls = ClientTLS(
             ca_file=str(paths.admin / "servers.crt"),
             cert_file=str(paths.admin / "root.crt"),
             key_file=str(paths.admin / "root.key"),
@@ -37,7 +40,7 @@ class Admin:
         self._certificate = paths.admin / "root.crt"
 
     def _connect(self, url: str, timeout_s: float) -> Client:
-        return Client([url], tls=self._tls, timeout_s=timeout_s)
+        return Client([url], tls=self.tls, timeout_s=timeout_s)
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
         """Return the cluster as seen now, or `None` if nobody answers."""
@@ -71,10 +74,16 @@ class Admin:
         )
 
     def _list(self, question: tuple[str, bool]) -> tuple[Member, ...] | None:
-        """Ask one member for the list: the current one through a quorum, or as it knows it."""
+        """Ask one member for the list: the current one through a quorum, or as it knows it.
+
+        etcd 3.4 always answers the list as it knows it. A read through the quorum before it makes
+        that current, and fails where there is no quorum.
+        """
         url, is_current = question
         try:
             with self._connect(url, CALL_TIMEOUT_S) as client:
+                if is_current:
+                    client.get(QUORUM_KEY)
                 return client.member_list(linearizable=is_current)
         except (KvClientError, OSError):
             return None
@@ -143,6 +152,16 @@ class Admin:
             for (url, _), members in answers.items()
         }
 
+    def read_revision(self, urls: Sequence[str]) -> int:
+        """Return the revision of the key space, 0 if no member answers."""
+        for url in urls:
+            try:
+                with self._connect(url, CALL_TIMEOUT_S) as client:
+                    return ask_revision(client)
+            except (KvClientError, OSError):
+                continue
+        return 0
+
     def save_snapshot(self, url: str, write: Callable[[bytes], object]) -> int:
         """Stream a snapshot of this member; return its size in bytes."""
         try:
@@ -168,6 +187,16 @@ class Admin:
             except KvClientError as error:
                 problem = str(error)
         raise Retry(problem)
+
+
+def ask_revision(client: Client) -> int:
+    """Return the revision that a member has applied, 0 if it wants to know first who asks."""
+    request = messages.RangeRequest(key=QUORUM_KEY, serializable=True, count_only=True)
+    try:
+        answer = client.call(b"/etcdserverpb.KV/Range", request, messages.RangeResponse)
+    except RequestError:
+        return 0
+    return answer.header.revision if answer.header else 0
 
 
 def _ask_all(

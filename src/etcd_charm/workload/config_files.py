@@ -11,9 +11,9 @@ from pathlib import Path
 import jinja2
 
 from etcd_charm.workload import service
-from etcd_charm.workload.engine import Wanted
+from etcd_charm.workload.engine import Engine, Wanted
 from etcd_charm.workload.memory import FirstStart
-from etcd_charm.workload.paths import SERVICE, USER, Paths
+from etcd_charm.workload.paths import USER, Paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Rendered:
 
 
 def render_files(
-    paths: Paths, wanted: Wanted, home: Path, first_start: FirstStart | None
+    paths: Paths, engine: Engine, wanted: Wanted, home: Path, first_start: FirstStart | None
 ) -> Rendered:
     """Render all files of the engine.
 
@@ -49,7 +49,8 @@ def render_files(
         "settings": wanted.settings,
         "paths": paths,
         "home": home,
-        "service": SERVICE,
+        "engine": engine,
+        "options": dict(engine.list_options()),
         "wake_unit": service.name_wake(wanted.unit, "stopped"),
         "wake_command": shlex.join(service.list_wake_command(wanted.unit, paths.charm)),
         "user": USER,
@@ -73,7 +74,7 @@ def render_files(
 
     return Rendered(
         config=render("etcd.conf.yml.j2"),
-        unit_file=render("raftkvd.service.j2"),
+        unit_file=render("engine.service.j2"),
         environment=render("environment.j2"),
         wake=render("wake.sh.j2"),
     )

@@ -1,6 +1,7 @@
 """The border between the charm and the engine on this machine, and what crosses it.
 
 `Workload` is what `reconcile` sees. The real one is `executor.LocalWorkload`; tests use one fake.
+Below it lies `Engine`: the little that raftkv and etcd do not have in common.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from etcd_charm.cluster.facts import ClusterView, EngineFacts, MemberId
+from etcd_charm.cluster.facts import ClusterView, EngineFacts, MemberId, RestoreState
 from etcd_charm.cluster.settings import Settings
 from etcd_charm.cluster.steps import Step
 from etcd_charm.cluster.tls import ServerMaterial
@@ -72,11 +73,106 @@ class SnapshotFile:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Supplies:
+    """What an engine may be installed from, and how to name the application in advice."""
+
+    application: str
+    files: Mapping[str, Path]
+    """Attached resources by name; a placeholder is an empty file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOrder:
+    """A database, and the one-member cluster that is to be made of it."""
+
+    database: Path
+    member_name: str
+    peer_url: str
+    token: str
+    target: Path
+    bump_revision: int = 0
+    """By how much revisions are raised, so that no client sees them go back."""
+    allows_rollback: bool = False
+    """The operator accepts that revisions go back, where the engine cannot raise them."""
+
+    def list_arguments(self, *, can_bump: bool = True) -> list[str]:
+        """Return the arguments that the tools of both engines take."""
+        bump = []
+        if self.bump_revision and can_bump:
+            bump = ["--bump-revision", str(self.bump_revision), "--mark-compacted"]
+        return [
+            str(self.database),
+            *("--name", self.member_name),
+            *("--data-dir", str(self.target)),
+            *("--initial-cluster", f"{self.member_name}={self.peer_url}"),
+            *("--initial-advertise-peer-urls", self.peer_url),
+            *("--initial-cluster-token", self.token),
+            *bump,
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """What the operator asked for."""
+
+    restore_id: str
+    token: str
+    source: Path
+    target: Path
+    """Folder for the archive of the data from before."""
+    keeps_backup: bool
+    allows_rollback: bool = False
+    least_revision: int = 0
+    """The revision that clients of the present cluster may have seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """How far the last restore on this machine came."""
+
+    state: RestoreState = RestoreState.NONE
+    backup: Path | None = None
+    problem: str = ""
+    revision: int = 0
+
+
+class Engine(Protocol):
+    """What differs between the engines; all else is common, and in the executor."""
+
+    name: str
+    service: str
+    """Name of the systemd service."""
+    description: str
+    keeps_v2_in_snapshot: bool
+    """Whether a snapshot holds the v2 store too, or it has to be read beside it."""
+
+    def install(self, supplies: Supplies) -> str:
+        """Install the engine if it is not there; return its version."""
+
+    def identify(self) -> str:
+        """Return what changes with the version that starts next."""
+
+    @property
+    def program(self) -> Path:
+        """The daemon; it takes `--config-file`."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables of the daemon."""
+
+    def list_options(self) -> Mapping[str, object]:
+        """Return the options that this engine needs beyond those of both."""
+
+    def restore(self, order: RestoreOrder) -> None:
+        """Make a data directory from a database."""
+
+
 class Workload(Protocol):
     """The engine on this machine and, through its API, the cluster."""
 
-    def install(self, bundle: Path | None) -> str:
-        """Install the engine if it is not there; return its version."""
+    def install(self, engine: str, supplies: Supplies) -> str:
+        """Install the engine of that name if it is not there; return its version."""
 
     def prepare(self, wanted: Wanted, storage: Path | None) -> Prepared:
         """Make the files on disk say what is wanted, without touching the running engine."""
@@ -123,10 +219,16 @@ class Workload(Protocol):
     def save_snapshot(self, own_url: str, target: Path, label: str) -> SnapshotFile:
         """Write a snapshot of the cluster's data and return its checksum."""
 
-    def restore(
-        self, source: Path, wanted: Wanted, target: Path, *, keeps_backup: bool
-    ) -> Path | None:
-        """Replace the data by a snapshot; return where the former data was kept."""
+    def prepare_restore(
+        self, wanted: Wanted, storage: Path | None, options: RestoreOptions
+    ) -> RestoreReport:
+        """Make the new data beside the present data, and prove it; nothing stops."""
+
+    def read_restore(self) -> RestoreReport:
+        """Return how far the last restore on this machine came."""
+
+    def read_revision(self, urls: Sequence[str]) -> int:
+        """Return the revision of the key space, 0 if nobody answers."""
 
     def write_private(self, path: Path, write: Callable[[Path], None]) -> None:
         """Write a file that only its owner, the login user, can read."""

@@ -8,12 +8,11 @@ same hook.
 import datetime as dt
 import hashlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from etcd_charm.cluster.errors import NeedsOperator, Retry
+from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import ClusterView, EngineFacts, MemberId
 from etcd_charm.cluster.steps import (
     AddLearner,
@@ -26,11 +25,22 @@ from etcd_charm.cluster.steps import (
     StartMember,
     Step,
     StopMember,
+    SwapRestored,
     UpdateMember,
 )
-from etcd_charm.workload import config_files, host, install, service, snapshots
+from etcd_charm.workload import config_files, host, restoring, service, snapshots, v2_keys
 from etcd_charm.workload.admin import Admin
-from etcd_charm.workload.engine import Prepared, SnapshotFile, Wanted
+from etcd_charm.workload.engine import (
+    Engine,
+    Prepared,
+    RestoreOptions,
+    RestoreReport,
+    SnapshotFile,
+    Supplies,
+    Wanted,
+)
+from etcd_charm.workload.engine_etcd import EtcdEngine
+from etcd_charm.workload.engine_raftkv import RaftkvEngine
 from etcd_charm.workload.key_files import KeyFiles
 from etcd_charm.workload.memory import FirstStart, MemoryFile
 from etcd_charm.workload.paths import USER, Paths
@@ -40,8 +50,13 @@ PROMOTE_PAUSE_S = 0.5
 FINGERPRINT_CHARS = 16
 
 
+def choose_engine(paths: Paths, name: str) -> Engine:
+    """Return the engine of a name."""
+    return EtcdEngine(paths) if name == "etcd" else RaftkvEngine(paths)
+
+
 class LocalWorkload:
-    """The engine `raftkv` under systemd on this machine."""
+    """An engine under systemd on this machine."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
@@ -57,28 +72,46 @@ class LocalWorkload:
         return Admin(self._paths)
 
     @property
+    def _engine(self) -> Engine:
+        return choose_engine(self._paths, self._memory.load().engine)
+
+    @property
+    def _service(self) -> service.Service:
+        return service.Service(self._engine.service)
+
+    @property
+    def _machine(self) -> restoring.Machine:
+        return restoring.Machine(
+            self._paths, self._memory, self._data, self._engine, self._service, self._admin
+        )
+
+    @property
     def _desired(self) -> Wanted:
         assert self._wanted is not None, "steps run after prepare"
         return self._wanted
 
-    def install(self, bundle: Path | None) -> str:
+    def install(self, engine: str, supplies: Supplies) -> str:
         """Install the engine, its user and its directories."""
         host.ensure_system_user(USER, self._paths.var)
         host.ensure_directory(self._paths.var, mode=0o755)
-        return install.install_engine(self._paths, bundle)
+        version = choose_engine(self._paths, engine).install(supplies)
+        if self._memory.load().engine != engine:
+            self._memory.change(engine=engine)
+        return version
 
     def prepare(self, wanted: Wanted, storage: Path | None) -> Prepared:
         """Write keys, configuration and unit file; say what they amount to."""
         self._wanted, self._storage = wanted, storage
         server_ca = self._keys.write(wanted, dt.datetime.now(dt.timezone.utc))
         home = self._data.choose_home(storage)
-        steady = config_files.render_files(self._paths, wanted, home, None)
+        engine = self._engine
+        steady = config_files.render_files(self._paths, engine, wanted, home, None)
         digest = hashlib.sha256()
         for part in (
             steady.config,
             steady.unit_file,
             self._keys.hash_files(),
-            str(self._paths.engine.resolve()),
+            engine.identify(),
         ):
             digest.update(part.encode())
         self._fingerprint = digest.hexdigest()[:FINGERPRINT_CHARS]
@@ -88,26 +121,39 @@ class LocalWorkload:
     def _write_config(self) -> None:
         memory = self._memory.load()
         home = self._data.choose_home(self._storage)
-        files = config_files.render_files(self._paths, self._desired, home, memory.first_start)
+        engine = self._engine
+        files = config_files.render_files(
+            self._paths, engine, self._desired, home, memory.first_start
+        )
         host.write_file(self._paths.config, files.config, mode=0o640, group=USER)
         host.write_file(self._paths.environment, files.environment, mode=0o600)
         host.write_file(self._paths.wake, files.wake, mode=0o755)
-        if host.write_file(self._paths.unit_file, files.unit_file, mode=0o644):
+        if host.write_file(
+            self._paths.find_unit_file(engine.service), files.unit_file, mode=0o644
+        ):
             service.reload_units()
 
     def inspect(self, token: str, storage: Path | None) -> EngineFacts:
         """Return the state of the service and of the data directory."""
         memory = self._memory.load()
-        is_running = service.is_running()
-        if memory.first_start is not None and service.is_ready() and self._wanted is not None:
+        is_running = self._service.is_running()
+        if (
+            memory.first_start is not None
+            and self._service.is_ready()
+            and self._wanted is not None
+        ):
             memory = self._memory.change(first_start=None)
             self._write_config()
+        report = restoring.read_report(memory)
         return EngineFacts(
             is_running=is_running,
             data=self._data.read_state(token, storage),
             started_with=memory.started_with,
             founded_token=memory.founded_token,
             has_left=memory.has_left,
+            restore_id=memory.restore.restore_id if memory.restore else "",
+            restore_state=report.state,
+            restore_problem=report.problem,
         )
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
@@ -137,7 +183,7 @@ class LocalWorkload:
             case RestartMember():
                 self._restart(view)
             case StopMember():
-                service.stop()
+                self._service.stop()
             case Promote(member_id, wait_s):
                 self._promote(urls, member_id, wait_s)
             case RemoveMember(member_id):
@@ -145,8 +191,10 @@ class LocalWorkload:
             case UpdateMember(member_id, peer_url):
                 self._admin.update(urls, member_id, peer_url)
             case SetDataAside():
-                service.stop()
+                self._service.stop()
                 self._data.set_aside()
+            case SwapRestored(restore_id):
+                self._swap_restored(restore_id)
 
     def _order_urls(self, view: ClusterView | None) -> tuple[str, ...]:
         """Return the voters' client URLs, the Raft leader's first: it answers without a detour."""
@@ -180,7 +228,7 @@ class LocalWorkload:
     def _start(self) -> None:
         self._write_config()
         self._memory.change(started_with=self._fingerprint)
-        if not service.start():
+        if not self._service.start():
             raise Retry("the engine is starting")
         self._forget_first_start()
 
@@ -193,7 +241,7 @@ class LocalWorkload:
         if view is not None:
             self._hand_over_before_restart(view)
         self._memory.change(started_with=self._fingerprint)
-        if not service.restart():
+        if not self._service.restart():
             raise Retry("the engine is restarting")
 
     def _hand_over_before_restart(self, view: ClusterView) -> None:
@@ -234,7 +282,7 @@ class LocalWorkload:
 
     def stop(self) -> None:
         """Stop the engine and keep it stopped."""
-        service.stop()
+        self._service.stop()
 
     def remember_leaving(self) -> None:
         """Remember that this unit is off the member list."""
@@ -242,8 +290,8 @@ class LocalWorkload:
 
     def remove(self) -> None:
         """Take service and keys off the machine; data stays where it is."""
-        service.stop()
-        self._paths.unit_file.unlink(missing_ok=True)
+        self._service.stop()
+        self._paths.find_unit_file(self._engine.service).unlink(missing_ok=True)
         service.reload_units()
         for directory in (self._paths.tls, self._paths.admin):
             shutil.rmtree(directory, ignore_errors=True)
@@ -274,38 +322,34 @@ class LocalWorkload:
     def save_snapshot(self, own_url: str, target: Path, label: str) -> SnapshotFile:
         """Write a snapshot archive for the login user."""
         del label
+        admin = self._admin
+        tree = None
+        if not self._engine.keeps_v2_in_snapshot:
+            tree = v2_keys.read_tree(own_url, admin.tls)
         return snapshots.pack_snapshot(
-            lambda write: self._admin.save_snapshot(own_url, write), target
+            lambda write: admin.save_snapshot(own_url, write), target, tree
         )
 
-    def restore(
-        self, source: Path, wanted: Wanted, target: Path, *, keeps_backup: bool
-    ) -> Path | None:
-        """Stop, back up, swap the data for the snapshot's, start; on failure put the old back."""
-        self._wanted = wanted
-        home = self._data.choose_home(self._storage)
-        data = home / "data"
-        fresh = home / "data.restored"
-        shutil.rmtree(fresh, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=home, prefix=".restore-") as directory:
-            database = snapshots.unpack_database(source, Path(directory))
-            snapshots.restore_into(self._paths, database, wanted, fresh)
-        service.stop()
-        backup = snapshots.keep_backup(data, target) if keeps_backup and data.exists() else None
-        former = home / f"aside-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
-        if data.exists():
-            data.replace(former)
-        self._data.create(wanted.token, self._storage)
-        data.rmdir()
-        fresh.replace(data)
-        if not service.start():
-            service.stop()
-            data.replace(home / f"{former.name}-failed")
-            if former.exists():
-                former.replace(data)
-                service.start()
-            raise NeedsOperator("the restored data does not start; the former data is back")
-        return backup
+    def prepare_restore(
+        self, wanted: Wanted, storage: Path | None, options: RestoreOptions
+    ) -> RestoreReport:
+        """Make and prove the new data beside the present."""
+        restoring.demand_idle(self._memory.load())
+        self.prepare(wanted, storage)
+        return restoring.prepare_restore(self._machine, wanted, storage, options)
+
+    def _swap_restored(self, restore_id: str) -> None:
+        restoring.swap_restored(self._machine, self._desired, self._storage, restore_id)
+        self._write_config()
+        self._memory.change(started_with=self._fingerprint)
+
+    def read_restore(self) -> RestoreReport:
+        """Return how far the last restore on this machine came."""
+        return restoring.read_report(self._memory.load())
+
+    def read_revision(self, urls: Sequence[str]) -> int:
+        """Return the revision of the key space."""
+        return self._admin.read_revision(urls)
 
     def write_private(self, path: Path, write: Callable[[Path], None]) -> None:
         """Write a file that only the login user can read."""

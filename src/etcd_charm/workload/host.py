@@ -7,6 +7,7 @@ not have. All three are provided here, so that nothing else has to pretend. Its 
 the functions below are the typed face.
 """
 
+import contextlib
 import grp
 import importlib
 import os
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import types
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +133,25 @@ def install_packages(*names: str) -> None:
     _load_charmhelpers("fetch").apt_install(list(names), fatal=True)
 
 
-def run_program(arguments: Sequence[str], *, timeout_s: float = PROGRAM_TIMEOUT_S) -> str:
-    """Run a program and return what it printed.
+def run_program(
+    arguments: Sequence[str],
+    *,
+    timeout_s: float = PROGRAM_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program, with variables beside those of the hook, and return what it printed.
 
     Raises:
         ProgramFailed: with the last line of its errors.
     """
     try:
         done = subprocess.run(
-            list(arguments), check=False, capture_output=True, text=True, timeout=timeout_s
+            list(arguments),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env={**os.environ, **environment} if environment else None,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProgramFailed(f"{arguments[0]}: {error}") from error
@@ -148,6 +159,30 @@ def run_program(arguments: Sequence[str], *, timeout_s: float = PROGRAM_TIMEOUT_
         lines = done.stderr.strip().splitlines() or done.stdout.strip().splitlines() or [""]
         raise ProgramFailed(f"{arguments[0]} ended with {done.returncode}: {lines[-1]}")
     return done.stdout
+
+
+@contextlib.contextmanager
+def run_beside(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> Iterator[Callable[[], bool]]:
+    """Run a program while the block runs; give what says whether it still does."""
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            list(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **environment},
+        )
+        try:
+            yield lambda: process.poll() is None
+        finally:
+            process.terminate()
+            try:
+                process.wait(PROGRAM_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def read_properties(service: str, *names: str) -> Mapping[str, str]:

@@ -22,17 +22,38 @@ class FirstStart:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreMemory:
+    """How far a restore on this machine is, and what it needs to go on."""
+
+    restore_id: str
+    token: str
+    state: str
+    target: str
+    keeps_backup: bool
+    former: str = ""
+    """Where the data from before is."""
+    backup: str = ""
+    problem: str = ""
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """The content of the file."""
 
     home: str = ""
     """Directory that holds the data: attached storage, or a directory on the root disk."""
+    engine: str = "raftkv"
+    """Which engine this machine runs: the data is of its kind."""
     first_start: FirstStart | None = None
     started_with: str = ""
     founded_token: str = ""
     has_left: bool = False
     absences: dict[str, int] = field(default_factory=dict)
     """Hexadecimal member id to seconds."""
+    restore: RestoreMemory | None = None
+    former_token: str = ""
+    """What the data was marked with before it was last made anew."""
 
 
 class MemoryFile:
@@ -47,7 +68,12 @@ class MemoryFile:
             return Memory()
         fields: dict[str, Any] = json.loads(self._path.read_text())
         first = fields.pop("first_start", None)
-        return Memory(first_start=FirstStart(**first) if first else None, **fields)
+        restore = fields.pop("restore", None)
+        return Memory(
+            first_start=FirstStart(**first) if first else None,
+            restore=RestoreMemory(**restore) if restore else None,
+            **fields,
+        )
 
     def change(self, **changes: Any) -> Memory:
         """Replace some fields and return the whole."""

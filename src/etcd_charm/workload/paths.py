@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVICE = "raftkvd"
-"""Not `etcd`: a distribution's own etcd may be installed on the same machine."""
 USER = "etcd"
 LOGIN_USER = "ubuntu"
 """The user of `juju ssh` and `juju scp`, who finds archives and snapshots in the home."""
@@ -29,13 +27,23 @@ class Paths:
 
     @property
     def engines(self) -> Path:
-        """One directory per engine version, and the link `current`."""
+        """One directory per version of raftkv, and the link `current`."""
         return self.root / "opt/raftkv"
 
     @property
     def engine(self) -> Path:
-        """The link to the version that starts next."""
+        """The link to the version of raftkv that starts next."""
         return self.engines / "current"
+
+    @property
+    def etcd_versions(self) -> Path:
+        """One directory per version of etcd, and the link `current`."""
+        return self.root / "opt/etcd-engine"
+
+    @property
+    def distribution(self) -> Path:
+        """Where a distribution's packages put their programs."""
+        return self.root / "usr/bin"
 
     @property
     def commands(self) -> Path:
@@ -67,10 +75,9 @@ class Paths:
         """The charm's own client certificate; only root may look inside."""
         return self.etc / "charm"
 
-    @property
-    def unit_file(self) -> Path:
-        """The systemd unit of the engine."""
-        return self.root / f"etc/systemd/system/{SERVICE}.service"
+    def find_unit_file(self, service: str) -> Path:
+        """Return the file of a systemd service."""
+        return self.root / f"etc/systemd/system/{service}.service"
 
     @property
     def var(self) -> Path:

@@ -11,7 +11,6 @@ import uuid
 from pathlib import Path
 
 from etcd_charm.workload import host
-from etcd_charm.workload.paths import SERVICE
 
 START_WAIT_S = 30.0
 """Recovery of a large data directory takes longer; a timer looks again then."""
@@ -20,61 +19,67 @@ WAKE_EVENT = "cluster_wake"
 """Name of the charm's own event that a timer dispatches."""
 
 
-def is_running() -> bool:
-    """Whether the engine's process runs, ready or on its way."""
-    return _read_state() in ("active", "activating", "reloading")
+class Service:
+    """One systemd service: the engine under its own name."""
 
+    def __init__(self, name: str) -> None:
+        self.name = name
 
-def is_ready() -> bool:
-    """Whether the engine has told systemd that it serves clients."""
-    return _read_state() == "active"
+    def is_running(self) -> bool:
+        """Whether the engine's process runs, ready or on its way."""
+        return self._read_state() in ("active", "activating", "reloading")
 
+    def is_ready(self) -> bool:
+        """Whether the engine has told systemd that it serves clients."""
+        return self._read_state() == "active"
 
-def _read_state() -> str:
-    try:
-        return host.read_properties(SERVICE, "ActiveState").get("ActiveState", "")
-    except host.ProgramFailed:
-        return ""
+    def _read_state(self) -> str:
+        try:
+            return host.read_properties(self.name, "ActiveState").get("ActiveState", "")
+        except host.ProgramFailed:
+            return ""
+
+    def start(self) -> bool:
+        """Start the engine; return whether it was ready within the bounded wait."""
+        host.enable_service(self.name)
+        with contextlib.suppress(host.ProgramFailed):
+            host.run_program(["systemctl", "reset-failed", self.name])
+        host.run_program(["systemctl", "start", "--no-block", self.name])
+        return self.wait_ready(START_WAIT_S)
+
+    def wait_ready(self, wait_s: float) -> bool:
+        """Wait for the engine to be ready, or to have failed."""
+        deadline_s = time.monotonic() + wait_s
+        while time.monotonic() < deadline_s:
+            state = self._read_state()
+            if state == "active":
+                return True
+            if state == "failed":
+                return False
+            time.sleep(POLL_S)
+        return False
+
+    def stop(self) -> None:
+        """Stop the engine and do not start it at boot."""
+        if self.is_known():
+            host.disable_service(self.name)
+        if self.is_running():
+            host.stop_service(self.name)
+
+    def is_known(self) -> bool:
+        """Whether systemd has a unit of this name."""
+        state = host.read_properties(self.name, "LoadState").get("LoadState", "")
+        return state not in ("", "not-found")
+
+    def restart(self) -> bool:
+        """Stop and start the engine; return whether it was ready within the bounded wait."""
+        host.stop_service(self.name)
+        return self.start()
 
 
 def reload_units() -> None:
     """Make systemd read changed unit files."""
     host.run_program(["systemctl", "daemon-reload"])
-
-
-def start() -> bool:
-    """Start the engine; return whether it was ready within the bounded wait."""
-    host.enable_service(SERVICE)
-    with contextlib.suppress(host.ProgramFailed):
-        host.run_program(["systemctl", "reset-failed", SERVICE])
-    host.run_program(["systemctl", "start", "--no-block", SERVICE])
-    return wait_ready(START_WAIT_S)
-
-
-def wait_ready(wait_s: float) -> bool:
-    """Wait for the engine to be ready, or to have failed."""
-    deadline_s = time.monotonic() + wait_s
-    while time.monotonic() < deadline_s:
-        state = _read_state()
-        if state == "active":
-            return True
-        if state == "failed":
-            return False
-        time.sleep(POLL_S)
-    return False
-
-
-def stop() -> None:
-    """Stop the engine and do not start it at boot."""
-    host.disable_service(SERVICE)
-    if is_running():
-        host.stop_service(SERVICE)
-
-
-def restart() -> bool:
-    """Stop and start the engine; return whether it was ready within the bounded wait."""
-    host.stop_service(SERVICE)
-    return start()
 
 
 def name_wake(unit: str, suffix: str) -> str:

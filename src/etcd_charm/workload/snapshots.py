@@ -7,21 +7,23 @@ fails half-way.
 """
 
 import hashlib
+import json
 import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from etcd_charm.cluster.errors import NeedsOperator
 from etcd_charm.workload import host
-from etcd_charm.workload.engine import SnapshotFile, Wanted
-from etcd_charm.workload.paths import LOGIN_USER, USER, Paths
+from etcd_charm.workload.engine import SnapshotFile
+from etcd_charm.workload.paths import LOGIN_USER
 
 DATABASE = "snapshot.db"
-RESTORE_TIMEOUT_S = 1800.0
-"""Writing a database of the largest quota anew on a slow disk."""
+V2_KEYS = "v2-keys.json"
 
 
 def write_for_login_user(path: Path, write: Callable[[Path], None]) -> None:
@@ -40,8 +42,15 @@ def write_for_login_user(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
 
 
-def pack_snapshot(save: Callable[[Callable[[bytes], object]], int], target: Path) -> SnapshotFile:
-    """Stream a snapshot into an archive named by the time; return the archive's checksum."""
+def pack_snapshot(
+    save: Callable[[Callable[[bytes], object]], int],
+    target: Path,
+    v2_tree: Mapping[str, Any] | None,
+) -> SnapshotFile:
+    """Stream a snapshot into an archive named by the time; return the archive's checksum.
+
+    A tree of v2 keys, which the engine's own snapshot does not hold, is put beside it.
+    """
     stamp = time.strftime("%Y-%m-%d-%H.%M.%S", time.gmtime())
     path = target / f"etcd-snapshot-{stamp}.tar.gz"
 
@@ -52,6 +61,10 @@ def pack_snapshot(save: Callable[[Callable[[bytes], object]], int], target: Path
             save(stream.write)
         with tarfile.open(temporary, "w:gz", compresslevel=1) as archive:
             archive.add(database, arcname=DATABASE)
+            if v2_tree is not None:
+                keys = temporary.with_name(V2_KEYS)
+                keys.write_text(json.dumps(v2_tree))
+                archive.add(keys, arcname=V2_KEYS)
 
     write_for_login_user(path, write)
     return SnapshotFile(path, _hash_file(path), path.stat().st_size)
@@ -65,27 +78,44 @@ def _hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def unpack_database(source: Path, directory: Path) -> Path:
-    """Return the database of a snapshot: the file itself, or the one that an archive holds.
+@dataclass(frozen=True, slots=True)
+class SnapshotContent:
+    """What an archive holds: the database, and beside it the v2 keys where it has them not."""
+
+    database: Path
+    v2_keys: Path | None = None
+
+
+def unpack_content(source: Path, directory: Path) -> SnapshotContent:
+    """Return the content of a snapshot: the file itself, or what an archive holds.
 
     Raises:
         NeedsOperator: if an archive does not hold exactly one database.
     """
+    if not source.is_file():
+        raise NeedsOperator(f"there is no file {source}")
     if not tarfile.is_tarfile(source):
-        return source
-    target = directory / DATABASE
+        return SnapshotContent(source)
     with tarfile.open(source) as archive:
         files = [member for member in archive if member.isfile()]
+        v2 = next((m for m in files if Path(m.name).name == V2_KEYS), None)
+        files = [member for member in files if member is not v2]
         databases = [m for m in files if Path(m.name).name.endswith(("snapshot.db", ".db"))]
         chosen = databases or files
         if len(chosen) != 1:
             names = ", ".join(member.name for member in chosen[:5]) or "nothing"
             raise NeedsOperator(f"the snapshot must hold one database and holds {names}")
-        stream = archive.extractfile(chosen[0])
-        assert stream is not None, "a plain file has content"
-        with target.open("wb") as output:
-            target.chmod(0o600)
-            shutil.copyfileobj(stream, output)
+        database = _extract(archive, chosen[0], directory / DATABASE)
+        keys = _extract(archive, v2, directory / V2_KEYS) if v2 is not None else None
+    return SnapshotContent(database, keys)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Path:
+    stream = archive.extractfile(member)
+    assert stream is not None, "a plain file has content"
+    with target.open("wb") as output:
+        target.chmod(0o600)
+        shutil.copyfileobj(stream, output)
     return target
 
 
@@ -100,38 +130,3 @@ def keep_backup(data: Path, target: Path) -> Path:
 
     write_for_login_user(path, write)
     return path
-
-
-def restore_into(paths: Paths, database: Path, wanted: Wanted, target: Path) -> None:
-    """Make a new data directory of one member from a database.
-
-    The cluster token is a new one: members of the former cluster must never mix in.
-
-    Raises:
-        NeedsOperator: with the tool's last line.
-    """
-    stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime())
-    try:
-        host.run_program(
-            [
-                str(paths.engine / "bin/raftkvctl"),
-                "snapshot",
-                "restore",
-                str(database),
-                "--name",
-                wanted.member_name,
-                "--data-dir",
-                str(target),
-                "--initial-cluster",
-                f"{wanted.member_name}={wanted.peer_url}",
-                "--initial-advertise-peer-urls",
-                wanted.peer_url,
-                "--initial-cluster-token",
-                f"{wanted.token}-{stamp}",
-            ],
-            timeout_s=RESTORE_TIMEOUT_S,
-        )
-    except host.ProgramFailed as error:
-        raise NeedsOperator(f"the snapshot cannot be restored: {error}") from error
-    target.chmod(0o700)
-    host.change_owner(target, USER, USER)

@@ -34,8 +34,20 @@ class DataDirectory:
             return Path(home)
         return storage or self._paths.var / "local"
 
+    @property
+    def former_token(self) -> str:
+        """The token of the cluster that was before a restore that went wrong."""
+        return self._memory.load().former_token
+
+    def mark(self, home: Path, token: str) -> None:
+        """Say whose data this is."""
+        host.write_file(home / MARK_FILE, f"{token}\n", mode=0o644)
+
     def read_state(self, token: str, storage: Path | None) -> DataState:
-        """Return what the directory holds, by the token of this application's cluster."""
+        """Return what the directory holds, by the token of this application's cluster.
+
+        Between a restore and the leader's record of it, the data has the token of the restore.
+        """
         home = self.choose_home(storage)
         is_attached = home.parent == self._paths.var or (storage is not None and home == storage)
         if not is_attached:
@@ -43,7 +55,9 @@ class DataDirectory:
         if not self._has_data(home):
             return DataState.NEW
         mark = home / MARK_FILE
-        if token and mark.is_file() and mark.read_text().strip() == token:
+        restore = self._memory.load().restore
+        ours = {token, restore.token if restore else ""} - {""}
+        if token and mark.is_file() and mark.read_text().strip() in ours:
             return DataState.OURS
         return DataState.FOREIGN
 
@@ -58,8 +72,10 @@ class DataDirectory:
             host.ensure_directory(home, mode=0o755)
         data = home / DATA
         host.ensure_directory(data, mode=0o700, user=USER, group=USER)
-        host.write_file(home / MARK_FILE, f"{token}\n", mode=0o644)
-        self._memory.change(home=str(home))
+        present = home / MARK_FILE
+        former = present.read_text().strip() if present.is_file() else ""
+        self._memory.change(home=str(home), former_token=former)
+        self.mark(home, token)
         self._link(data)
         return data
 

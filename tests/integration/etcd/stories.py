@@ -3,9 +3,12 @@
 import json
 import subprocess
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import jubilant
+
+from kvclient import Client, ClientTLS
 
 ARCHIVE = "etcd_client_credentials.tar.gz"
 
@@ -44,6 +47,34 @@ def fetch_credentials(juju: jubilant.Juju, directory: Path, app: str = "etcd") -
 def list_endpoints(status: jubilant.Status, app: str = "etcd") -> list[str]:
     units = status.apps[app].units.values()
     return [f"https://{unit.public_address}:2379" for unit in units]
+
+
+class Keys:
+    """The v3 API, with the credentials that the action hands out; one connection per call."""
+
+    def __init__(self, juju: jubilant.Juju, directory: Path, app: str = "etcd") -> None:
+        fetch_credentials(juju, directory, app)
+        self.tls = ClientTLS(
+            *(str(directory / name) for name in ("ca.crt", "client.crt", "client.key"))
+        )
+        self.endpoints = list_endpoints(juju.status(), app)
+
+    def _connect(self) -> Client:
+        return Client(self.endpoints, tls=self.tls, timeout_s=10.0)
+
+    def put(self, key: str, value: str) -> int:
+        with self._connect() as client:
+            return client.put(key.encode(), value.encode())
+
+    def get(self, key: str) -> str | None:
+        with self._connect() as client:
+            value = client.get(key.encode())
+        return value.decode() if value is not None else None
+
+    def read_compaction(self, key: str, revision: int) -> int:
+        """The revision with which the cluster ends a watch that starts too far back."""
+        with self._connect() as client, closing(client.watch(key.encode(), b"", revision)) as all_:
+            return next(answer.compact_revision for answer in all_ if answer.canceled)
 
 
 class Curl:

@@ -8,6 +8,8 @@ from etcd_charm.cluster.facts import (
     Facts,
     MemberId,
     PeerUnit,
+    Restore,
+    RestoreState,
     Turn,
     UnitName,
 )
@@ -25,6 +27,7 @@ class AppBag:
     leader: str = ""
     turn: Turn | None = None
     has_authorities: bool = False
+    restore: Restore | None = None
 
 
 @dataclass
@@ -49,7 +52,12 @@ class Unit:
     # the machine
     cluster: Cluster | None = None
     member_id: MemberId = NO_MEMBER
+    data_token: str = ""
+    """What the data is marked with: the cluster that it belongs to."""
     founded_token: str = ""
+    restore: Restore | None = None
+    """The last restore that was prepared on this machine."""
+    restore_state: RestoreState = RestoreState.NONE
     started_with: str = ""
     has_left: bool = False
     absences: tuple[tuple[MemberId, int], ...] = ()

@@ -12,6 +12,7 @@ from etcd_charm.cluster.facts import (
     Facts,
     MemberId,
     PeerUnit,
+    RestoreState,
     UnitName,
     name_member,
 )
@@ -34,6 +35,8 @@ from etcd_charm.cluster.steps import (
     StartJoiner,
     StartMember,
     Step,
+    StopMember,
+    SwapRestored,
     UpdateMember,
 )
 from tests.simulation.charm.actors import AppBag, OpenHook, Unit
@@ -53,6 +56,7 @@ class Machines:
         self.open_hooks: dict[UnitName, OpenHook] = {}
         self.faults = True
         self.hooks_run = 0
+        self.foundings = 0
 
     @property
     def present(self) -> list[Unit]:
@@ -93,14 +97,16 @@ class Machines:
         token = self.app.claim.token if self.app.claim else ""
         data = DataState.NEW
         if unit.cluster is not None:
-            is_ours = self.app.claim is not None and bool(token)
-            data = DataState.OURS if is_ours else DataState.FOREIGN
+            ours = {token, unit.restore.token if unit.restore else ""} - {""}
+            data = DataState.OURS if unit.data_token in ours else DataState.FOREIGN
         engine = EngineFacts(
             is_running=unit.is_running,
             data=data,
             started_with=unit.started_with,
             founded_token=unit.founded_token,
             has_left=unit.has_left,
+            restore_id=unit.restore.restore_id if unit.restore else "",
+            restore_state=unit.restore_state,
         )
         return Facts(
             unit=unit.name,
@@ -116,6 +122,7 @@ class Machines:
             claim=self.app.claim,
             cluster_id=self.app.cluster_id,
             leader_shown=self.app.leader,
+            restore=self.app.restore,
             turn=self.app.turn,
             turn_done=unit.bag.turn_done if unit.bag else 0,
             peers=peers,
@@ -153,7 +160,31 @@ class Machines:
             case SetDataAside():
                 self._stop_engine(unit)
                 unit.cluster, unit.member_id, unit.started_with = None, NO_MEMBER, ""
+            case StopMember():
+                self._stop_engine(unit)
+            case SwapRestored(restore_id):
+                self._swap_restored(unit, restore_id)
         del facts
+
+    def _swap_restored(self, unit: Unit, restore_id: str) -> None:
+        """Start a cluster of one on the restored data, or put the former data back."""
+        order = unit.restore
+        if order is None or order.restore_id != restore_id:
+            return
+        if unit.restore_state is not RestoreState.READY:
+            return
+        self._stop_engine(unit)
+        if self.faults and self.rng.random() < 0.2:
+            unit.restore_state = RestoreState.FAILED
+            return
+        for other in self.present:
+            assert not other.is_running or other.is_dying, f"{other.name} runs during the swap"
+        cluster = Cluster(cluster_id=len(self.clusters) + 1)
+        self.clusters.append(cluster)
+        unit.cluster, unit.data_token = cluster, order.token
+        unit.member_id = cluster.found(name_member(unit.name), unit.peer_url)
+        unit.founded_token, unit.started_with = order.token, unit.wanted
+        unit.restore_state = RestoreState.RESTORED
 
     def _reach_cluster(self, unit: Unit) -> Cluster | None:
         doors = [unit, *(self.units[peer.unit] for peer in self._read_peers(unit))]
@@ -168,8 +199,9 @@ class Machines:
     def _found(self, unit: Unit, token: str) -> None:
         cluster = Cluster(cluster_id=len(self.clusters) + 1)
         self.clusters.append(cluster)
-        assert len(self.clusters) == 1, "the cluster is founded once"
-        unit.cluster = cluster
+        self.foundings += 1
+        assert self.foundings == 1, "the cluster is founded once"
+        unit.cluster, unit.data_token = cluster, token
         unit.member_id = cluster.found(name_member(unit.name), unit.peer_url)
         unit.founded_token = token
         unit.started_with = unit.wanted
@@ -180,6 +212,7 @@ class Machines:
             raise Retry("the member list does not show this unit yet")
         assert not mine[0].name, "a member that has run never starts on empty data"
         unit.cluster, unit.member_id = cluster, mine[0].member_id
+        unit.data_token = self.app.claim.token if self.app.claim else ""
         unit.started_with = unit.wanted
         mine[0].name = name_member(unit.name)
         mine[0].is_running = True

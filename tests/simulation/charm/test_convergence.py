@@ -40,6 +40,8 @@ def tell_story(seed: int) -> World:
             world.reboot(rng.choice(world.staying))
         elif happening < 0.08:
             world.move_leadership()
+        elif happening < 0.085:
+            world.restore()
         elif happening < 0.09:
             for unit in world.staying:
                 unit.wanted = f"config-{world.hooks_run}"
@@ -55,7 +57,7 @@ def tell_story(seed: int) -> World:
 
 def tell_quiet_chapter(world: World) -> None:
     """Let one thing happen in a calm world: nothing left over from before may wake anybody."""
-    happening = world.rng.choice(["add", "remove", "kill", "lead", "configure"])
+    happening = world.rng.choice(["add", "remove", "kill", "lead", "configure", "restore"])
     unit = world.rng.choice(world.staying)
     for other in world.present:
         other.wake_at_s = None
@@ -65,6 +67,8 @@ def tell_quiet_chapter(world: World) -> None:
         world.remove_unit(unit)
     elif happening == "kill" and can_lose_one(world):
         world.kill_unit(unit)
+    elif happening == "restore":
+        world.restore()
     elif happening == "lead":
         world.move_leadership()
     elif happening == "configure":
@@ -78,7 +82,7 @@ def can_lose_one(world: World) -> bool:
     """Whether the cluster stays alive without one more voter, and one is left over for that."""
     if not world.clusters:
         return False
-    voters = [m for m in world.clusters[0].members.values() if not m.is_learner]
+    voters = [m for m in world.clusters[-1].members.values() if not m.is_learner]
     running = sum(m.is_running for m in voters)
     return len(world.staying) > 2 and running - 1 > len(voters) // 2
 
@@ -98,9 +102,9 @@ def is_settled(world: World) -> bool:
 
 
 def is_converged(world: World) -> bool:
-    if len(world.clusters) != 1:
+    if not world.clusters or world.app.restore is not None:
         return False
-    members = world.clusters[0].members.values()
+    members = world.clusters[-1].members.values()
     wanted = {name_member(unit.name) for unit in world.staying}
     return (
         {member.name for member in members} == wanted
@@ -127,7 +131,7 @@ def is_lost(world: World) -> bool:
     if not world.clusters:
         claim = world.app.claim
         return claim is not None and claim.unit not in {unit.name for unit in world.present}
-    return not world.clusters[0].has_quorum()
+    return not world.clusters[-1].has_quorum()
 
 
 @pytest.mark.parametrize("batch", range(-(-SEEDS // BATCH)))

@@ -12,8 +12,9 @@ import random
 from dataclasses import replace
 
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import NO_MEMBER, PeerUnit, UnitName
+from etcd_charm.cluster.facts import NO_MEMBER, PeerUnit, Restore, RestoreState, UnitName
 from etcd_charm.cluster.plan import decide
+from etcd_charm.cluster.restore import describe_step
 from etcd_charm.cluster.status import describe
 from etcd_charm.cluster.steps import MEMBERSHIP_STEPS, Plan, Step, WokenBy
 from tests.simulation.charm.actors import OpenHook, Unit
@@ -55,6 +56,23 @@ class World(Machines):
         self.trace.append(f"{unit.name} is removed by force")
         self._stop_engine(unit)
         self._bury(unit)
+
+    def restore(self) -> bool:
+        """Have the operator run the action on the leader; refused where it would be."""
+        unit = self.units[self.leader] if self.leader else None
+        if unit is None or unit.is_dying or unit.cluster is None or self.app.restore is not None:
+            return False
+        if unit.name in self.open_hooks or self.app.claim is None or not unit.in_scope:
+            return False
+        if unit.data_token != self.app.claim.token:
+            return False
+        order = Restore(f"restore-{self.hooks_run}", unit.name, f"token-{self.hooks_run}")
+        unit.restore, unit.restore_state = order, RestoreState.READY
+        self.app.restore = order
+        self.app_version += 1
+        unit.wake_at_s = self.now_s
+        self.trace.append(f"{unit.name} is to restore {order.restore_id}")
+        return True
 
     def reboot(self, unit: Unit) -> None:
         self.trace.append(f"{unit.name} reboots")
@@ -195,7 +213,7 @@ class World(Machines):
     def _flush(self, unit: Unit, opened: OpenHook, plan: Plan, done: list[Step]) -> bool:
         app = plan.app
         writes = app.claim or app.releases_claim or app.cluster_id or app.turn or app.leader
-        if (writes or app.makes_authorities) and self.leader != unit.name:
+        if (writes or app.makes_authorities or app.ends_restore) and self.leader != unit.name:
             return False
         self._write_app(plan)
         self._write_bag(unit, plan, done)
@@ -211,8 +229,10 @@ class World(Machines):
         app = plan.app
         if app.makes_authorities:
             self.app.has_authorities = True
-        if app.claim is not None and self.app.claim is None:
+        if app.claim is not None and (app.replaces_claim or self.app.claim is None):
             self.app.claim = app.claim
+        if app.ends_restore:
+            self.app.restore = None
         if app.releases_claim:
             self.app.claim = None
         if app.cluster_id is not None:
@@ -240,6 +260,7 @@ class World(Machines):
             plan.restart_wanted,
             turn_done=plan.turn_done,
             server_ca=role,
+            restore_step=describe_step(self._read_facts(unit, flaky=False)),
         )
         nonce = unit.nonce
         if any(isinstance(step, MEMBERSHIP_STEPS) for step in done):

@@ -35,10 +35,14 @@ class Bench:
     placeholder: Path
 
     def run(self, event: Any, state: testing.State) -> testing.State:
-        """Run one hook; an engine bundle is never attached, only its placeholder."""
-        if not any(resource.name == "raftkv" for resource in state.resources):
-            placeholder = testing.Resource(name="raftkv", path=self.placeholder)
-            state = dataclasses.replace(state, resources={*state.resources, placeholder})
+        """Run one hook; what is not attached is a placeholder."""
+        given = {resource.name for resource in state.resources}
+        missing = {
+            testing.Resource(name=name, path=self.placeholder)
+            for name in ("raftkv", "etcd", "etcdctl")
+            if name not in given
+        }
+        state = dataclasses.replace(state, resources={*state.resources, *missing})
         return self.context.run(event, state)
 
     def found(self, **changes: Any) -> testing.State:

@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from etcd_charm.cluster.errors import Retry
+from etcd_charm.cluster.errors import NeedsOperator, Retry
 from etcd_charm.cluster.facts import (
     ClusterView,
     DataState,
     EngineFacts,
     MemberId,
+    RestoreState,
     UnitName,
     name_member,
 )
@@ -28,10 +29,18 @@ from etcd_charm.cluster.steps import (
     StartMember,
     Step,
     StopMember,
+    SwapRestored,
     UpdateMember,
 )
 from etcd_charm.workload.certificates import read_fingerprint
-from etcd_charm.workload.engine import Prepared, SnapshotFile, Wanted
+from etcd_charm.workload.engine import (
+    Prepared,
+    RestoreOptions,
+    RestoreReport,
+    SnapshotFile,
+    Supplies,
+    Wanted,
+)
 from tests.simulation.charm.cluster_model import Cluster
 
 
@@ -52,7 +61,11 @@ class FakeEngine:
         self.rests = 0
         self.stopped = 0
         self.removed = False
-        self.restored: list[tuple[Path, bool]] = []
+        self.restored: list[RestoreOptions] = []
+        self.restore_state = RestoreState.NONE
+        self.restore_ends = RestoreState.RESTORED
+        self.engine = ""
+        self.lacks = ""
         self.refusal = ""
         self.installed = 0
 
@@ -69,8 +82,11 @@ class FakeEngine:
     def fingerprint(self) -> str:
         return hashlib.sha256(repr(self.prepared[-1]).encode()).hexdigest()[:16]
 
-    def install(self, bundle: Path | None) -> str:
+    def install(self, engine: str, supplies: Supplies) -> str:
+        if self.lacks:
+            raise NeedsOperator(self.lacks)
         self.installed += 1
+        self.engine = engine
         return "0.1.0"
 
     def prepare(self, wanted: Wanted, storage: Path | None) -> Prepared:
@@ -86,6 +102,8 @@ class FakeEngine:
             started_with=self.started_with,
             founded_token=self.founded_token,
             has_left=self.has_left,
+            restore_id=self.restored[-1].restore_id if self.restored else "",
+            restore_state=self.restore_state,
         )
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
@@ -124,6 +142,9 @@ class FakeEngine:
                 self._cluster.update(member_id, peer_url)
             case SetDataAside():
                 self.is_running, self.data = False, DataState.NEW
+            case SwapRestored():
+                self.restore_state = self.restore_ends
+                self.give_cluster(name_member(self.unit))
 
     @property
     def _cluster(self) -> Cluster:
@@ -164,11 +185,27 @@ class FakeEngine:
     def save_snapshot(self, own_url: str, target: Path, label: str) -> SnapshotFile:
         return SnapshotFile(target / "etcd-snapshot-2026-01-02-03.04.05.tar.gz", "ab" * 32, 69_000)
 
-    def restore(
-        self, source: Path, wanted: Wanted, target: Path, *, keeps_backup: bool
-    ) -> Path | None:
-        self.restored.append((source, keeps_backup))
-        return target / "etcd-data-before-restore.tar.gz" if keeps_backup else None
+    def prepare_restore(
+        self, wanted: Wanted, storage: Path | None, options: RestoreOptions
+    ) -> RestoreReport:
+        if self.lacks:
+            raise NeedsOperator(self.lacks)
+        self.prepare(wanted, storage)
+        self.restored.append(options)
+        self.restore_state = RestoreState.READY
+        return RestoreReport(RestoreState.READY, revision=10_000_005)
+
+    def read_restore(self) -> RestoreReport:
+        backup = self.restored[-1].target / "etcd-data-before-restore.tar.gz"
+        is_done = self.restore_state is RestoreState.RESTORED
+        return RestoreReport(
+            self.restore_state,
+            backup if is_done and self.restored[-1].keeps_backup else None,
+            "" if self.restore_state is not RestoreState.FAILED else "the new data does not start",
+        )
+
+    def read_revision(self, urls: Sequence[str]) -> int:
+        return 5 if urls else 0
 
     def write_private(self, path: Path, write: Callable[[Path], None]) -> None:
         temporary = self.scratch / path.name

@@ -9,7 +9,6 @@ from ops import testing
 
 from etcd_charm.reconcile.actions import format_size
 from etcd_charm.workload.certificates import read_common_name
-from tests.unit.etcd_charm.test_reconcile_hooks import change
 
 ARCHIVE = Path("/home/ubuntu/etcd_client_credentials.tar.gz")
 
@@ -65,40 +64,6 @@ def test_snapshot_wants_an_absolute_path(bench):
     state = b.found()
     with pytest.raises(testing.ActionFailed, match="absolute"):
         run_action(b, "snapshot", state, target="backups")
-
-
-def test_restore_without_a_snapshot_says_what_to_attach(bench, tmp_path):
-    b = bench()
-    state = b.found()
-    source = tmp_path / "snapshot.tar.gz"
-    source.touch()
-    state = change(state, resources={testing.Resource(name="snapshot", path=source)})
-    with pytest.raises(testing.ActionFailed, match="snapshot"):
-        run_action(b, "restore", state)
-
-
-@pytest.mark.parametrize("skips", [True, False])
-def test_restore_on_one_unit(bench, tmp_path, skips):
-    b = bench()
-    state = b.found()
-    source = tmp_path / "snapshot.tar.gz"
-    source.write_bytes(b"x")
-    resource = testing.Resource(name="snapshot", path=source)
-    state = change(state, resources={resource})
-    results = run_action(b, "restore", state, **{"skip-backup": skips})
-    assert b.engine.restored == [(source, not skips)]
-    assert ("backup" in (results or {})) is not skips
-
-
-def test_restore_on_several_units_is_refused(bench, tmp_path):
-    b = bench(units={"etcd/0": "active", "etcd/1": "active"})
-    state = b.found()
-    source = tmp_path / "snapshot.tar.gz"
-    source.write_bytes(b"x")
-    resource = testing.Resource(name="snapshot", path=source)
-    with pytest.raises(testing.ActionFailed, match="one unit"):
-        run_action(b, "restore", change(state, resources={resource}))
-    assert not b.engine.restored
 
 
 def test_nothing_is_founded_beside_a_cluster(bench):

@@ -22,6 +22,7 @@ from etcd_charm.workload.certificates import (
     read_common_name,
 )
 from etcd_charm.workload.engine import Addresses, Authorities, Wanted
+from etcd_charm.workload.engine_raftkv import RaftkvEngine
 from etcd_charm.workload.key_files import KeyFiles
 from etcd_charm.workload.memory import FirstStart, MemoryFile
 from etcd_charm.workload.paths import Paths
@@ -98,7 +99,9 @@ def test_a_leaf_is_judged_by_signer_names_and_time(authorities):
 
 def test_the_configuration_is_what_the_engine_reads(paths, authorities):
     first = FirstStart("etcd0=https://10.0.0.1:2380", "new")
-    files = config_files.render_files(paths, make_wanted(authorities), Path("/srv/x"), first)
+    files = config_files.render_files(
+        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), first
+    )
     config = yaml.safe_load(files.config)
     assert config["name"] == "etcd0"
     assert config["initial-cluster-state"] == "new"
@@ -112,7 +115,9 @@ def test_the_configuration_is_what_the_engine_reads(paths, authorities):
 
 
 def test_after_the_first_start_the_configuration_can_found_nothing(paths, authorities):
-    files = config_files.render_files(paths, make_wanted(authorities), Path("/srv/x"), None)
+    files = config_files.render_files(
+        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), None
+    )
     config = yaml.safe_load(files.config)
     assert config["initial-cluster-state"] == "existing"
 
@@ -231,7 +236,9 @@ def test_an_attached_bundle_wins_over_the_wheels_of_the_charm(paths, tmp_path):
 
 
 def test_a_clean_end_of_the_engine_wakes_the_charm_and_a_crash_does_not(paths, authorities):
-    files = config_files.render_files(paths, make_wanted(authorities), Path("/srv/x"), None)
+    files = config_files.render_files(
+        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), None
+    )
     assert "hooks/cluster_wake" in files.wake
     assert f"ExecStopPost=+-{paths.wake}" in files.unit_file
     crashed = {"SERVICE_RESULT": "exit-code", "PATH": "/nonexistent"}

@@ -1,0 +1,61 @@
+"""The engine `raftkv`: from the attached bundle, else from the wheels in the charm."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from etcd_charm.workload import host, install
+from etcd_charm.workload.engine import RestoreOrder, Supplies
+from etcd_charm.workload.paths import Paths
+
+RESTORE_TIMEOUT_S = 1800.0
+"""Writing a database of the largest quota anew on a slow disk."""
+
+
+class RaftkvEngine:
+    """What is particular to raftkv. See `engine.Engine`."""
+
+    name = "raftkv"
+    service = "raftkvd"
+    description = "raftkvd, an etcd-compatible key/value store"
+    keeps_v2_in_snapshot = True
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def install(self, supplies: Supplies) -> str:
+        """Install the engine and return its version; costs nothing when it is there."""
+        return install.install_engine(self._paths, supplies.files.get("raftkv"))
+
+    def identify(self) -> str:
+        """Return what changes with the version that starts next."""
+        return str(self._paths.engine.resolve())
+
+    @property
+    def program(self) -> Path:
+        """The daemon."""
+        return self._paths.engine / "bin/raftkvd"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables of the daemon."""
+        return {}
+
+    def list_options(self) -> Mapping[str, object]:
+        """Return the options that this engine needs beyond those of both."""
+        return {"enable-v2": True}
+
+    def restore(self, order: RestoreOrder) -> None:
+        """Make a data directory from a database.
+
+        Raises:
+            host.ProgramFailed: with the tool's last line.
+        """
+        host.run_program(
+            [
+                str(self._paths.engine / "bin/raftkvctl"),
+                "snapshot",
+                "restore",
+                *order.list_arguments(),
+            ],
+            timeout_s=RESTORE_TIMEOUT_S,
+        )

@@ -1,0 +1,120 @@
+"""The engine `etcd` from attached programs: grown, saved, restored, shrunk, under writes.
+
+The programs are the distribution's, unpacked below `.cache` (`./run test` fetches them).
+"""
+
+import shutil
+from pathlib import Path
+
+import jubilant
+import pytest
+
+from kvclient import ClientTLS
+from tests.integration.etcd.conftest import ETCD, ROOT
+from tests.integration.etcd.stories import (
+    Curl,
+    Keys,
+    fetch_credentials,
+    leader_of,
+    list_endpoints,
+    wait_healthy,
+)
+from tests.kit.writer import ContinuousWriter
+
+pytestmark = pytest.mark.integration
+
+
+def find_program(name: str) -> Path:
+    cached = ROOT / ".cache/etcd/usr/bin" / name
+    found = cached if cached.is_file() else shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name} on this machine: Debian has it in etcd-server and etcd-client")
+    return Path(found)
+
+
+@pytest.fixture(scope="module")
+def writer(juju, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("credentials")
+    resources = {name: str(find_program(name)) for name in ("etcd", "etcdctl")}
+    juju.deploy(ETCD, "etcd", config={"engine": "etcd"}, resources=resources)
+    wait_healthy(juju, 1)
+    fetch_credentials(juju, folder)
+    tls = ClientTLS(*(str(folder / name) for name in ("ca.crt", "client.crt", "client.key")))
+    writer = ContinuousWriter(list_endpoints(juju.status()), tls, 0.02)
+    writer.start()
+    yield writer, tls
+    writer.stop()
+
+
+def test_it_is_etcd_and_says_its_version(juju, writer):
+    status = juju.status()
+    assert status.apps["etcd"].version.startswith("3.")
+    done = juju.exec(
+        "readlink -f /proc/$(systemctl show -p MainPID --value etcd-member)/exe", unit="etcd/0"
+    )
+    assert done.stdout.strip().endswith("/bin/etcd")
+
+
+def test_it_grows_to_three_under_writes(juju, writer):
+    juju.add_unit("etcd", num_units=2)
+    wait_healthy(juju, 3)
+    writes, tls = writer
+    writes.use_endpoints(list_endpoints(juju.status()))
+    writes.wait_acknowledged(20, timeout_s=30)
+    for endpoint in list_endpoints(juju.status()):
+        assert writes.lost([endpoint], tls) == []
+
+
+def test_a_snapshot_holds_both_stores_and_a_restore_says_what_it_cannot_do(juju, writer, tmp_path):
+    writes, _ = writer
+    writes.stop()
+    Keys(juju, tmp_path).put("kept", "before")
+    curl = Curl(juju, tmp_path)
+    curl.put("folder/kept", "v2")
+    leader = leader_of(juju.status())
+    path = juju.run(leader, "snapshot").results["snapshot"]["path"]
+    assert set(juju.exec(f"tar tf {path}", unit=leader).stdout.split()) == {
+        "snapshot.db",
+        "v2-keys.json",
+    }
+    curl.put("folder/kept", "later")
+    Keys(juju, tmp_path).put("kept", "later")
+    if (
+        "--bump-revision"
+        not in juju.exec("ETCDCTL_API=3 etcdctl snapshot restore --help", unit=leader).stdout
+    ):
+        with pytest.raises(jubilant.TaskError, match="allow-revision-rollback=true"):
+            juju.run(leader, "restore", {"path": path})
+    juju.run(leader, "restore", {"path": path, "allow-revision-rollback": True})
+    juju.wait(
+        lambda status: (
+            not any(
+                "restor" in unit.workload_status.message
+                for unit in status.apps["etcd"].units.values()
+            )
+        ),
+        error=jubilant.any_error,
+        successes=1,
+    )
+    wait_healthy(juju, 3)
+    assert Keys(juju, tmp_path).get("kept") == "before"
+    curl = Curl(juju, tmp_path)
+    assert {curl.get(address, "folder/kept") for address in curl.addresses()} == {"v2"}
+
+
+def test_it_shrinks_to_one_and_keeps_everything(juju, tmp_path):
+    units = sorted(juju.status().apps["etcd"].units)
+    juju.remove_unit(units[0], units[1])
+    wait_healthy(juju, 1)
+    assert Keys(juju, tmp_path).get("kept") == "before"
+
+
+@pytest.mark.long
+def test_without_a_resource_the_distribution_s_package_serves(juju):
+    """Downloads packages, so it needs a mirror."""
+    juju.deploy(ETCD, "packaged", config={"engine": "etcd"})
+    wait_healthy(juju, 1, "packaged")
+    done = juju.exec("systemctl is-enabled etcd.service || true", unit="packaged/0")
+    assert done.stdout.strip() == "masked"
+    done = juju.exec("readlink -f /opt/etcd-engine/current/bin/etcd", unit="packaged/0")
+    assert done.stdout.strip() == "/usr/bin/etcd"
