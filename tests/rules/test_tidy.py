@@ -98,7 +98,7 @@ def test_only_the_charm_and_its_shell_know_ops() -> None:
         ("charmhelpers", "src/etcd_charm/workload/host.py"),
         ("jinja2", "src/etcd_charm/workload/config_files.py"),
         ("lmdb", "src/raftkv/backend/environment.py"),
-        ("uvloop", "src/raftkv/server/main.py"),
+        ("uvloop", "src/raftkv/server/event_loop.py"),
     ],
 )
 def test_one_door(module: str, door: str) -> None:

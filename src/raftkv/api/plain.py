@@ -71,7 +71,7 @@ def handle_peer_plane(host: Host, request: HttpRequest, reply: HttpReply) -> Non
         reply.respond(
             200,
             (JSON, (b"X-Etcd-Cluster-Id", b"%x" % host.cluster_id)),
-            v2_members.encode_members(host),
+            v2_members.encode_peer_members(host),
         )
     elif request.path == "/version":
         reply.respond(200, (JSON,), _VERSION)

@@ -42,6 +42,21 @@ def encode_members(host: Host) -> bytes:
     return _dump({"members": members})
 
 
+def encode_peer_members(host: Host) -> bytes:
+    """The list as the peer port gives it to joining members and proxies: ids are numbers."""
+    rows: list[dict[str, Any]] = []
+    for _, member in sorted(host.membership.members.items()):
+        row: dict[str, Any] = {"id": member.member_id, "peerURLs": list(member.peer_urls)}
+        if member.is_learner:
+            row["isLearner"] = True
+        if member.name:
+            row["name"] = member.name
+        if member.client_urls:
+            row["clientURLs"] = list(member.client_urls)
+        rows.append(row)
+    return json.dumps(rows, separators=(",", ":")).encode() + b"\n"
+
+
 def machines(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     """All client URLs on one line."""
     if request.method not in ("GET", "HEAD"):

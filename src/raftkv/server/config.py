@@ -51,6 +51,18 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """How ``--proxy`` works; seconds, 0 means no limit."""
+
+    mode: str
+    failure_wait_s: float
+    refresh_s: float
+    dial_s: float
+    write_s: float
+    read_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the daemon was told."""
 
@@ -77,6 +89,7 @@ class Config:
     enable_gateway: bool
     strict_reconfig: bool
     force_new_cluster: bool
+    proxy: ProxySettings
     log_level: str
 
     def founding_members(self) -> list[Member]:
@@ -117,7 +130,8 @@ def check(raw: RawConfig) -> Config:
         if raw.text(flag) != "*":
             raise ConfigError(f"--{flag} {raw.text(flag)} is not served yet: only * is")
     listen_client = _listen(raw, "listen-client-urls", client)
-    _check_advertised(raw)
+    if raw.text("proxy") == "off":
+        _check_advertised(raw)
     data_dir = Path(raw.text("data-dir") or f"{name}.etcd")
     wal_dir = raw.text("wal-dir")
     quota = raw.number("quota-backend-bytes")
@@ -145,7 +159,28 @@ def check(raw: RawConfig) -> Config:
         enable_gateway=raw.switch("enable-grpc-gateway"),
         strict_reconfig=raw.switch("strict-reconfig-check"),
         force_new_cluster=raw.switch("force-new-cluster"),
+        proxy=_proxy_settings(raw),
         log_level=level,
+    )
+
+
+def _proxy_settings(raw: RawConfig) -> ProxySettings:
+    mode = raw.text("proxy")
+    if mode not in ("off", "on", "readonly"):
+        raise ConfigError(f"--proxy is {mode!r}: give off, on or readonly")
+
+    def seconds(name: str) -> float:
+        if raw.number(name) < 0:
+            raise ConfigError(f"--{name} {raw.number(name)} must not be negative")
+        return raw.number(name) / 1000
+
+    return ProxySettings(
+        mode,
+        seconds("proxy-failure-wait"),
+        seconds("proxy-refresh-interval"),
+        seconds("proxy-dial-timeout"),
+        seconds("proxy-write-timeout"),
+        seconds("proxy-read-timeout"),
     )
 
 

@@ -14,7 +14,6 @@ from typing import Final, Protocol, cast
 
 from etcdwire import frames
 from etcdwire.errors import ApiError, Code
-from raftkv.api.host import Host
 from raftkv.api.http import HttpReply, HttpRequest
 from raftkv.server.guard import Guard
 
@@ -24,7 +23,7 @@ WRITE_ABORT_BYTES: Final = 256 << 20
 IDLE_START_S: Final = 10.0
 """A connection that sends nothing at all for this long is closed (half-open floods)."""
 
-Plane = Callable[[Host, HttpRequest, HttpReply], None]
+Plane = Callable[[HttpRequest, HttpReply], None]
 _LOG: Final = logging.getLogger("raftkv.connections")
 
 
@@ -62,6 +61,8 @@ class Connections:
         """(connection, whether it speaks HTTP/2) to its codec."""
         self.guard = guard
         self.open: set[Connection] = set()
+        self.on_empty: Callable[[], None] = lambda: None
+        """Called when the last connection is gone."""
         self._touched: list[Connection] = []
         self._is_scheduled = False
 
@@ -116,6 +117,8 @@ class Connection(asyncio.Protocol):
         """Tell the requests under way."""
         self._group.open.discard(self)
         self._transport = None
+        if not self._group.open:
+            self._group.on_empty()
         if self._timer is not None:
             self._timer.cancel()
         if self._codec is not None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from raftkv.api.host import Host
+from raftkv.api.host import Limits
 from raftkv.api.http import Headers, HttpRequest
 from raftkv.server.connection import Connection, Plane, internal_error
 
@@ -28,12 +28,11 @@ _STATUS_LINES: Final = {
 class Http1Codec:
     """Implements ``connection.Codec``; the lower half are httptools' callbacks."""
 
-    def __init__(self, connection: Connection, host: Host, plane: Plane) -> None:
+    def __init__(self, connection: Connection, limits: Limits, plane: Plane) -> None:
         self._connection = connection
-        self._host = host
         self._plane = plane
         self._parser = httptools.HttpRequestParser(self)
-        self._body_limit = host.limits.max_request_bytes + (512 << 10)
+        self._body_limit = limits.max_request_bytes + (512 << 10)
         self._output: list[bytes] = []
         self._replies: deque[_Reply] = deque()
         self._closing = False
@@ -163,7 +162,7 @@ class Http1Codec:
             raise _TooLargeError
         self._replies.append(reply)
         try:
-            self._plane(self._host, request, reply)
+            self._plane(request, reply)
         except Exception as error:  # noqa: BLE001 - our bug: this request fails, the member goes on
             _LOG.exception("%s %s failed", request.method, request.path)
             reply.respond(500, (), str(internal_error(error)).encode())

@@ -200,7 +200,7 @@ class Http2Codec:
         )
         reply = _PlainReply(self, stream_id, is_head=head.method == b"HEAD")
         try:
-            self._plane(self._host, request, reply)
+            self._plane(request, reply)
         except Exception as error:  # noqa: BLE001 - our bug: this request fails, the member goes on
             _LOG.exception("%s %s failed", request.method, request.path)
             reply.respond(500, (), str(internal_error(error)).encode())

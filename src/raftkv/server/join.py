@@ -80,7 +80,7 @@ def fetch_members(url: str, context: ssl.SSLContext | None) -> tuple[ClusterId, 
         if response.status != 200:
             raise ValueError(f"answered {response.status}")
         cluster_id = ClusterId(int(response.headers["X-Etcd-Cluster-Id"], 16))
-        return cluster_id, _parse(json.loads(body)["members"])
+        return cluster_id, _parse(json.loads(body))
     finally:
         connection.close()
 
@@ -88,10 +88,11 @@ def fetch_members(url: str, context: ssl.SSLContext | None) -> tuple[ClusterId, 
 def _parse(rows: Sequence[dict[str, Any]]) -> list[Member]:
     return [
         Member(
-            MemberId(int(row["id"], 16)),
-            str(row["name"]),
+            MemberId(int(row["id"])),
+            str(row.get("name", "")),
             tuple(row["peerURLs"]),
-            tuple(row["clientURLs"]),
+            tuple(row.get("clientURLs", ())),
+            bool(row.get("isLearner")),
         )
         for row in rows
     ]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,7 +64,7 @@ class Listener:
         self._bound.socket.close()
 
 
-def bind_all(config: Config) -> list[Bound]:
+def bind_all(config: Config, planes: Sequence[str] = ("peer", "client", "metrics")) -> list[Bound]:
     """Bind every address first: a busy port must not leave a half-made data directory.
 
     Raises:
@@ -77,12 +77,18 @@ def bind_all(config: Config) -> list[Bound]:
             ("client", config.listen_client),
             ("metrics", config.listen_metrics),
         )
+        if plane in planes
         for url in urls
-        for listener in _bind(url)
+        for listener in bind(url)
     ]
 
 
-def _bind(url: Url) -> list[socket.socket]:
+def bind(url: Url) -> list[socket.socket]:
+    """Bind all addresses of one URL.
+
+    Raises:
+        ConfigError: see ``bind_all``.
+    """
     out: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(

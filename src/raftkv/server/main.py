@@ -8,12 +8,10 @@ import logging
 import os
 import platform
 import signal
-import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
-
-import uvloop
 
 from raftkv.api import plain
 from raftkv.api.http import HttpReply, HttpRequest, not_found
@@ -25,14 +23,18 @@ from raftkv.server.config import Config, check, check_founding
 from raftkv.server.connection import Codec, Connection, Connections, Plane
 from raftkv.server.data_dir import Opened
 from raftkv.server.driver import Driver
+from raftkv.server.event_loop import new_event_loop
 from raftkv.server.flags import ConfigError
 from raftkv.server.force import force
+from raftkv.server.gateway import run_gateway
 from raftkv.server.guard import Guard
 from raftkv.server.http1 import Http1Codec
 from raftkv.server.http2_codec import Http2Codec
 from raftkv.server.join import ask_members
 from raftkv.server.listeners import Bound, Listener, bind_all
+from raftkv.server.notify import notify_systemd, start_logging
 from raftkv.server.peers import PeerConnection, PeerConnections
+from raftkv.server.proxying import run_proxy
 from raftkv.server.tls import Contexts, Reloader
 from raftkv.values import Member
 
@@ -45,11 +47,12 @@ SWITCH_INTERVAL_S: Final = 0.001
 _NO_GUARD: Final = Guard()
 """The peer plane has its own, before it knows whether a caller is a peer."""
 _LOG: Final = logging.getLogger("raftkv")
-_LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40, "panic": 50, "fatal": 50}
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run ``raftkvd``; the exit code."""
+    if arguments and arguments[0] == "gateway":
+        return run_gateway(arguments[1:])
     words = [word.lstrip("-") for word in arguments]
     if "version" in words:
         print(f"raftkvd Version: {VERSION} (etcd API level {API_VERSION})")
@@ -61,11 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         raw = flags.read(arguments, os.environ)
         config = check(raw)
-        logging.basicConfig(
-            level=_LEVELS[config.log_level],
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            stream=sys.stderr,
-        )
+        start_logging(config.log_level)
+        if config.proxy.mode != "off":
+            return run_proxy(config)
         return _Daemon(config, raw.given).run()
     except KeyboardInterrupt:
         return 130
@@ -121,7 +122,7 @@ class _Daemon:
         if opened.repaired_bytes:
             _LOG.warning("log: cut off %d bytes of an unfinished write", opened.repaired_bytes)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        loop = uvloop.new_event_loop()
+        loop = new_event_loop()
         try:
             loop.run_until_complete(self._serve(loop, opened, contexts, bound, known))
         finally:
@@ -164,9 +165,11 @@ class _Daemon:
     ) -> dict[str, Callable[[], asyncio.Protocol]]:
         """What each plane makes of a new connection."""
         guard = contexts.client_guard
-        client = self._group(loop, driver, plain.handle, guard, grpc=True)
-        metrics = self._group(loop, driver, _metrics_plane, guard, grpc=False)
-        peer_plain = self._group(loop, driver, plain.handle_peer_plane, _NO_GUARD, grpc=False)
+        client = self._group(loop, driver, partial(plain.handle, driver), guard, grpc=True)
+        metrics = self._group(loop, driver, partial(_metrics_plane, driver), guard, grpc=False)
+        peer_plain = self._group(
+            loop, driver, partial(plain.handle_peer_plane, driver), _NO_GUARD, grpc=False
+        )
         peers = PeerConnections(driver, lambda: Connection(peer_plain))
         self._peers = peers
         return {
@@ -207,7 +210,7 @@ class _Daemon:
         def make(connection: Connection, is_http2: bool) -> Codec:  # noqa: FBT001 - see group
             if is_http2:
                 return Http2Codec(connection, driver, plane, grpc=grpc)
-            return Http1Codec(connection, driver, plane)
+            return Http1Codec(connection, driver.limits, plane)
 
         group = Connections(loop, make, guard)
         self._groups.append(group)
@@ -215,7 +218,7 @@ class _Daemon:
 
     def _ready(self) -> None:
         _LOG.info("ready to serve client requests")
-        _notify_systemd("READY=1")
+        notify_systemd("READY=1")
 
     # --- stopping ---------------------------------------------------------------------------
 
@@ -225,7 +228,7 @@ class _Daemon:
             return
         self._is_stopping = True
         _LOG.info("stopping")
-        _notify_systemd("STOPPING=1")
+        notify_systemd("STOPPING=1")
         for listener in self._listeners:
             listener.close()
         if self._driver.leader_id == self._driver.member_id:
@@ -263,21 +266,6 @@ class _Daemon:
         self._loop.call_later(1.0, self._drain)
 
 
-def _metrics_plane(host: object, request: HttpRequest, reply: HttpReply) -> None:
-    assert isinstance(host, Driver)
+def _metrics_plane(host: Driver, request: HttpRequest, reply: HttpReply) -> None:
     if not plain.handle_metrics_plane(host, request, reply):
         not_found(reply)
-
-
-def _notify_systemd(text: str) -> None:
-    """Tell systemd how we are, when it asked (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            notify.sendto(text.encode(), address)
-    except OSError as error:
-        _LOG.warning("cannot notify systemd: %s", error)

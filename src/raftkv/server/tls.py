@@ -61,6 +61,34 @@ def load(config: Config) -> Contexts:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyContexts:
+    """What a proxy needs."""
+
+    listen: ssl.SSLContext | None
+    members: ssl.SSLContext
+    """For the members' client URLs: their names are verified."""
+    peers: ssl.SSLContext
+    """For the members' peer URLs."""
+
+
+def load_proxy(config: Config) -> ProxyContexts:
+    """Make the contexts of a proxy: without files of its own plane it uses those for peers.
+
+    Raises:
+        ConfigError: see ``load``.
+    """
+    client, peer = config.client_tls, config.peer_tls
+    towards_members = client if client.cert_file or client.trusted_ca_file else peer
+    members = peer_client_context(towards_members)
+    members.check_hostname = True
+    return ProxyContexts(
+        listen=server_context(client, plane="proxy") if client.cert_file else None,
+        members=members,
+        peers=peer_client_context(peer),
+    )
+
+
 def server_context(files: TlsFiles, *, plane: str, also_trusts: str = "") -> ssl.SSLContext:
     """A context for listening.
 

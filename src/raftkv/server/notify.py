@@ -1,0 +1,35 @@
+"""What others are told: log lines on standard error, and systemd when it asked (sd_notify(3))."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from typing import Final
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40, "panic": 50, "fatal": 50}
+_LOG: Final = logging.getLogger("raftkv")
+
+
+def start_logging(level: str) -> None:
+    """Log to standard error from this level on."""
+    logging.basicConfig(
+        level=_LEVELS[level],
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def notify_systemd(text: str) -> None:
+    """Tell systemd how we are."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.sendto(text.encode(), address)
+    except OSError as error:
+        _LOG.warning("cannot notify systemd: %s", error)
