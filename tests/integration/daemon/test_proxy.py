@@ -237,8 +237,8 @@ def test_etcd_and_raftkvd_stand_in_for_each_other(cluster: Cluster, tmp_path: Pa
 
 
 def test_the_gateway_passes_everything_and_goes_round(cluster: Cluster, tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    dead = f"127.0.0.1:{free_ports(1)[0]}"
+    port, unused = free_ports(2)
+    dead = f"127.0.0.1:{unused}"
     endpoints = ",".join([dead, *(url.removeprefix("http://") for url in cluster.endpoints)])
     address = f"127.0.0.1:{port}"
     arguments = [
