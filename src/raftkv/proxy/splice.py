@@ -34,7 +34,7 @@ class Splice(asyncio.Protocol):
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """One side is done; the other may still answer."""
+        """One side is done; the other may still answer. Before there is one, it is over."""
         other = self.other.transport if self.other is not None else None
         if other is None or not other.can_write_eof() or other.is_closing():
             return False
@@ -59,19 +59,37 @@ class Splice(asyncio.Protocol):
 
 
 class Incoming(Splice):
-    """A client's connection: it is read only once an endpoint has been reached."""
+    """A client's connection: what it says before an endpoint is reached is kept."""
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__()
         self._gateway = gateway
+        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look for an endpoint."""
         super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.pause_reading()
         self._gateway.open.add(self)
         self._gateway.connect(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on, or keep them until there is somebody to pass them to."""
+        if self.other is not None:
+            super().data_received(data)
+            return
+        self._early += data
+        if len(self._early) > BUFFER_BYTES and self.transport is not None:
+            self.transport.pause_reading()
+
+    def join(self, outgoing: Splice) -> None:
+        """An endpoint is reached."""
+        assert self.transport is not None
+        self.other, outgoing.other = outgoing, self
+        early, self._early = self._early, b""
+        if early and outgoing.transport is not None:
+            outgoing.transport.write(early)
+        if len(early) > BUFFER_BYTES:
+            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -122,8 +140,7 @@ class Gateway:
             if outgoing.transport is not None:
                 outgoing.transport.abort()
             return
-        incoming.other, outgoing.other = outgoing, incoming
-        incoming.transport.resume_reading()
+        incoming.join(outgoing)
 
     def close(self) -> None:
         """End all connections."""
