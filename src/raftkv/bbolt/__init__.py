@@ -1,0 +1,1 @@
+"""bbolt's file form: what etcd's snapshots are. Written whole, read by anybody's hand."""
