@@ -90,6 +90,8 @@ class Config:
     strict_reconfig: bool
     force_new_cluster: bool
     proxy: ProxySettings
+    cors: frozenset[str]
+    host_whitelist: frozenset[str]
     log_level: str
 
     def founding_members(self) -> list[Member]:
@@ -126,9 +128,6 @@ def check(raw: RawConfig) -> Config:
     level = raw.text("log-level")
     if level not in LEVELS:
         raise ConfigError(f"--log-level is {level!r}: give one of {', '.join(LEVELS)}")
-    for flag in ("cors", "host-whitelist"):
-        if raw.text(flag) != "*":
-            raise ConfigError(f"--{flag} {raw.text(flag)} is not served yet: only * is")
     listen_client = _listen(raw, "listen-client-urls", client)
     if raw.text("proxy") == "off":
         _check_advertised(raw)
@@ -160,8 +159,23 @@ def check(raw: RawConfig) -> Config:
         strict_reconfig=raw.switch("strict-reconfig-check"),
         force_new_cluster=raw.switch("force-new-cluster"),
         proxy=_proxy_settings(raw),
+        cors=_cors(raw),
+        host_whitelist=_words(raw, "host-whitelist"),
         log_level=level,
     )
+
+
+def _words(raw: RawConfig, name: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in raw.text(name).split(",") if word.strip())
+
+
+def _cors(raw: RawConfig) -> frozenset[str]:
+    origins = _words(raw, "cors")
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ConfigError(f"--cors: {origin!r} is no origin: give http(s)://HOST, or *")
+    return origins
 
 
 def _proxy_settings(raw: RawConfig) -> ProxySettings:

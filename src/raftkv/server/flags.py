@@ -79,8 +79,8 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("log-outputs", "default", "accepted: default, stderr or stdout"),
     Flag("listen-metrics-urls", "", "where /metrics and /health are served as well"),
     Flag("enable-grpc-gateway", True, "serve JSON under /v3"),
-    Flag("cors", "*", "only * is served yet"),
-    Flag("host-whitelist", "*", "only * is served yet"),
+    Flag("cors", "", "origins of web pages that may use this member, or * for all"),
+    Flag("host-whitelist", "*", "names under which plain http may call it, or * for all"),
     Flag("config-file", "", "a YAML file instead of all other flags"),
 )
 BY_NAME: Final = {flag.name: flag for flag in FLAGS}

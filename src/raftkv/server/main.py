@@ -15,6 +15,7 @@ from typing import Final
 
 from raftkv.api import plain
 from raftkv.api.http import HttpReply, HttpRequest, not_found
+from raftkv.api.origins import Origins
 from raftkv.api.v3_maintenance import API_VERSION
 from raftkv.backend.errors import StorageError as BackendError
 from raftkv.log.errors import StorageError as LogError
@@ -145,7 +146,10 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_gracefully)
         factories = self._factories(loop, driver, contexts)
-        self._listeners = [Listener(one, factories[one.plane]) for one in bound]
+        self._listeners = [
+            Listener(one, factories["client_tls" if _is_client_tls(one) else one.plane])
+            for one in bound
+        ]
         await self._serve_with(contexts)
         if self._reloader.is_needed:
             loop.call_later(RELOAD_EVERY_S, self._reload)
@@ -165,7 +169,12 @@ class _Daemon:
     ) -> dict[str, Callable[[], asyncio.Protocol]]:
         """What each plane makes of a new connection."""
         guard = contexts.client_guard
-        client = self._group(loop, driver, partial(plain.handle, driver), guard, grpc=True)
+        origins = Origins(self._config.cors, self._config.host_whitelist)
+        serve = partial(plain.handle, driver)
+        client, client_tls = (
+            self._group(loop, driver, origins.protect(serve, is_tls=tls), guard, grpc=True)
+            for tls in (False, True)
+        )
         metrics = self._group(loop, driver, partial(_metrics_plane, driver), guard, grpc=False)
         peer_plain = self._group(
             loop, driver, partial(plain.handle_peer_plane, driver), _NO_GUARD, grpc=False
@@ -174,6 +183,7 @@ class _Daemon:
         self._peers = peers
         return {
             "client": lambda: Connection(client),
+            "client_tls": lambda: Connection(client_tls),
             "metrics": lambda: Connection(metrics),
             "peer": lambda: PeerConnection(peers),
         }
@@ -264,6 +274,10 @@ class _Daemon:
         _LOG.warning("stopping: %s", reason)
         # Those who asked for the removal still get their answer.
         self._loop.call_later(1.0, self._drain)
+
+
+def _is_client_tls(bound: Bound) -> bool:
+    return bound.plane == "client" and bound.url.is_tls
 
 
 def _metrics_plane(host: Driver, request: HttpRequest, reply: HttpReply) -> None:

@@ -89,7 +89,9 @@ MISTAKES = {
     ),
     "malformed cluster": (["--initial-cluster=a"], "'a' is not NAME=URL"),
     "one URL twice": (["--initial-cluster=a=http://x:1,b=http://x:1"], "duplicate URL"),
-    "cors": (["--cors=http://a"], "only * is"),
+    "cors": (["--cors=evil.example"], "is no origin"),
+    "proxy": (["--proxy=maybe"], "off, on or readonly"),
+    "cipher": (["--cipher-suites=TLS_NULL"], "unexpected TLS cipher suite"),
     "log level": (["--log-level=loud"], "give one of"),
 }
 
