@@ -33,17 +33,33 @@ class Book:
 
     @contextmanager
     def change(self) -> Iterator[Records]:
-        """Hold the lock; on leaving the outermost block write and wake the others."""
+        """Hold the lock; on leaving the outermost block write and wake the others.
+
+        All or nothing: an exception, or a disk that takes no more, leaves the records as they
+        were before the outermost block.
+        """
         with self.lock:
             self._depth += 1
             try:
                 yield self.records
+                if self._depth == 1:
+                    self._save()
+            except BaseException:
+                if self._depth == 1:
+                    self._restore()
+                raise
             finally:
                 self._depth -= 1
                 if self._depth == 0:
-                    if self._journal is not None and not self.closed:
-                        self._journal.save(self.records)
                     self.changed.notify_all()
+
+    def _save(self) -> None:
+        if self._journal is not None and not self.closed:
+            self._journal.save(self.records)
+
+    def _restore(self) -> None:
+        if self._journal is not None and not self.closed:
+            self._journal.restore(self.records)
 
     def wait_for(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Sleep until the condition holds; it is called with the lock held."""

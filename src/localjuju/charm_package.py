@@ -95,6 +95,11 @@ def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> N
     destination.chmod((mode & 0o777) or 0o644)
 
 
+def endpoint_names(metadata: dict[str, Any]) -> list[str]:
+    """Return what ports and addresses can be bound to: endpoints and extra bindings, sorted."""
+    return sorted({*endpoints(metadata), *(metadata.get("extra-bindings") or {})})
+
+
 def endpoints(metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the charm's endpoints with role, interface and limit."""
     found: dict[str, dict[str, Any]] = {}

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -27,20 +28,26 @@ class ModelLog:
         with self._lock:
             if self.closed:
                 return
-            for line in text.splitlines() or [""]:
-                self._file.write(f"{now}\t{entity}\t{level}\t{module}\t{line}\n")
-            self._file.flush()
-            if self._file.tell() > ROTATE_BYTES:
-                self._file.close()
-                self.path.replace(self.path.with_suffix(".1"))
-                self._file = self.path.open("a", encoding="utf-8", errors="replace")
+            with suppress(OSError):  # a full disk costs lines of the log, nothing else
+                for line in text.splitlines() or [""]:
+                    self._file.write(f"{now}\t{entity}\t{level}\t{module}\t{line}\n")
+                self._file.flush()
+                self._rotate_when_large()
             self._grown.notify_all()
+
+    def _rotate_when_large(self) -> None:
+        """Keep the log to two files of bounded size, however much a charm writes."""
+        if self._file.tell() > ROTATE_BYTES:
+            self._file.close()
+            self.path.replace(self.path.with_suffix(".1"))
+            self._file = self.path.open("a", encoding="utf-8", errors="replace")
 
     def close(self) -> None:
         """Stop; later writes are dropped."""
         with self._lock:
             self.closed = True
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
             self._grown.notify_all()
 
     def tail(self, count: int | None) -> list[str]:

@@ -185,6 +185,12 @@ class Relation:
     since: float = 0.0
 
     @property
+    def key(self) -> str:
+        """Return what Juju calls the relation: ``app:endpoint app:endpoint``, requirer first."""
+        ordered = sorted(self.ends, key=lambda end: end.role != "requirer")
+        return " ".join(f"{end.app}:{end.endpoint}" for end in ordered)
+
+    @property
     def is_peer(self) -> bool:
         """Say whether both sides are the same endpoint."""
         return len(self.ends) == 1

@@ -6,11 +6,11 @@ ended well (lost leadership, a port that overlaps another unit's, a label that i
 
 from dataclasses import replace
 
-from localjuju import secrets, storage
+from localjuju import charm_package, secrets, storage
 from localjuju.entities import Records, Unit
 from localjuju.errors import JujuError
 from localjuju.hook_context import HookContext
-from localjuju.ports import parse_range
+from localjuju.ports import conflict, merged, parse_range
 
 NOT_LEADER = "this unit is not the leader"
 CHARM_STATE_BYTES_MAX = 2 << 20
@@ -88,26 +88,26 @@ def _check(context: HookContext) -> None:
             raise JujuError(f'secret "{change.id}" not found')
         if not secrets.is_manager(secret, context.unit, leads=context.is_leader()):
             raise JujuError("permission denied")
-    machine_units = [
-        unit
-        for unit in context.records.units.values()
-        if unit.machine == context.unit.machine and unit is not context.unit
-    ]
-    for endpoint, ranges in context.pending.opened.items():
-        for text in ranges:
-            check_overlap(machine_units, text, endpoint, context.unit_name)
+    _check_ports(context)
 
 
-def check_overlap(others: list[Unit], text: str, endpoint: str, unit_name: str) -> None:
-    """Refuse a port range that another unit of the machine has open."""
-    wanted = parse_range(text)
-    for other in others:
-        for other_endpoint, ranges in other.ports.items():
-            for taken in map(parse_range, ranges):
-                if wanted.overlaps(taken):
+def _check_ports(context: HookContext) -> None:
+    known = charm_package.endpoint_names(context.metadata)
+    for verb, requests in (("open", context.pending.opened), ("close", context.pending.closed)):
+        for endpoint in requests:
+            if endpoint and endpoint not in known:
+                raise JujuError(
+                    f'cannot open/close ports: {verb} port range: endpoint "{endpoint}" for unit '
+                    f'"{context.unit_name}" not found'
+                )
+    for ranges in context.pending.opened.values():
+        for wanted in map(parse_range, ranges):
+            for other in context.neighbours():
+                taken = conflict(wanted, other.ports, endpoint=None)
+                if taken is not None:
                     raise JujuError(
-                        f'cannot open {wanted} (unit "{unit_name}"): port range conflicts with '
-                        f'{taken} (unit "{other.name}", endpoint "{other_endpoint or endpoint}")'
+                        f"cannot open/close ports: cannot open ports {wanted}: port ranges {taken} "
+                        f'("{other.name}") and {wanted} ("{context.unit_name}") conflict'
                     )
 
 
@@ -125,15 +125,9 @@ def _commit_secrets(context: HookContext) -> None:
 
 
 def _commit_ports(context: HookContext) -> None:
-    ports = context.unit.ports
-    for endpoint, ranges in context.pending.opened.items():
-        present = ports.setdefault(endpoint, [])
-        present += [text for text in ranges if text not in present]
-    for endpoint, ranges in context.pending.closed.items():
-        for name in [endpoint] if endpoint else list(ports):
-            ports[name] = [text for text in ports.get(name, []) if text not in ranges]
-    for endpoint in [name for name, ranges in ports.items() if not ranges]:
-        del ports[endpoint]
+    unit, pending = context.unit, context.pending
+    known = charm_package.endpoint_names(context.metadata)
+    unit.ports = merged(unit.ports, pending.opened, pending.closed, known)
 
 
 def drop_relation_grants(records: Records, number: int) -> None:

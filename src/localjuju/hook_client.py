@@ -89,6 +89,8 @@ def main() -> None:
         address = os.environ.get("JUJU_AGENT_SOCKET_ADDRESS", "")
         if not address:
             fail("JUJU_AGENT_SOCKET_ADDRESS not set")
+        if not os.environ.get("JUJU_AGENT_SOCKET_NETWORK"):
+            fail("JUJU_AGENT_SOCKET_NETWORK not set")
     link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         link.connect(address)
@@ -112,8 +114,11 @@ def main() -> None:
         sys.stderr.buffer.write(stderr)
         sys.stderr.flush()
         if output:
-            with open(output, "wb") as file:  # noqa: PTH123  # pathlib costs 10 ms
-                file.write(stdout)
+            try:
+                with open(output, "wb") as file:  # noqa: PTH123  # pathlib costs 10 ms
+                    file.write(stdout)
+            except OSError as error:
+                fail("open " + os.fsdecode(output) + ": " + str(error.strerror).lower())
         else:
             try:
                 sys.stdout.buffer.write(stdout)

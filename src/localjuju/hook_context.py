@@ -67,6 +67,7 @@ class HookContext:
     status_seen: dict[str, Any] | None = None
     settings_seen: dict[str, Any] | None = None
     data_seen: dict[tuple[int, str], dict[str, str]] = field(default_factory=dict)
+    leader_settings_seen: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         hook = self.hook
@@ -75,6 +76,9 @@ class HookContext:
         self.relation = hook.relation
         self.remote_unit = hook.remote_unit
         self.remote_app = hook.remote_app
+        relation = self.hook_relation()
+        if not self.remote_app and relation is not None:
+            self.remote_app = self.counterpart(relation)
         if hook.kind in {"relation-joined", "relation-changed"} and hook.remote_unit:
             self.cache.pop((hook.relation, hook.remote_unit), None)
         if hook.kind == "relation-departed":
@@ -129,6 +133,10 @@ class HookContext:
             if entered or relation.number == self.relation:
                 found.append(relation)
         return found
+
+    def hook_relation(self) -> Relation | None:
+        """Return the relation that the run is about, if any."""
+        return None if self.relation is None else self.find_relation(self.relation)
 
     def find_relation(self, number: int) -> Relation | None:
         """Return a relation of this unit by number."""
@@ -187,10 +195,9 @@ class HookContext:
         if key not in cache:
             member = relation.members.get(unit)
             if member is None:
-                end = self.endpoint(relation)
                 raise JujuError(
-                    f'cannot read settings for unit "{unit}" in relation '
-                    f'"{end}:{relation.number}": unit "{unit}": settings not found'
+                    f'cannot read settings for unit "{unit}" in relation "{relation.key}": '
+                    f'unit "{unit}": settings not found'
                 )
             cache[key] = dict(member.data)
         return cache[key]
@@ -233,8 +240,13 @@ class HookContext:
 
     def bindings(self) -> set[str]:
         """Return the names that network-get knows."""
-        extra = set(self.metadata.get("extra-bindings") or {})
-        return set(charm_package.endpoints(self.metadata)) | extra | {"juju-info"}
+        return {*charm_package.endpoint_names(self.metadata), "juju-info"}
+
+    def neighbours(self) -> list[Unit]:
+        """Return the other units of this unit's machine."""
+        own = self.unit
+        units = self.records.units.values()
+        return [unit for unit in units if unit.machine == own.machine and unit is not own]
 
     def address(self) -> str:
         """Return the address of this unit's machine."""

@@ -75,6 +75,10 @@ class HookServer:
     ) -> Answer:
         if tool == "juju-exec":
             return self._desk.run_commands(words, folder)
+        if not tool:
+            return Answer(1, stderr=b"ERROR bad request: command not specified\n")
+        if not os.path.isabs(folder):  # noqa: PTH117  # the caller's, not ours
+            return Answer(1, stderr=b"ERROR bad request: Dir is not absolute\n")
         context = self._desk.context
         current = context.context_id if context is not None else ""
         if context is None or context_id != current:
@@ -84,7 +88,7 @@ class HookServer:
             )
             return Answer(1, stderr=text.encode())
         with self._serial:
-            answer = run_tool(context, tool, words, reader(link))
+            answer = run_tool(context, tool, words, reader(link), folder)
         if context.reboot == "now":
             self._desk.reboot_now(context)
         return answer

@@ -8,17 +8,20 @@ four times its live size it is rewritten beside itself and renamed. Writes reach
 before a transaction returns, so they survive this process; the disk is synced on rewrite only.
 """
 
+import errno
 import json
 import os
 import types
 import typing
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from localjuju.entities import Records
+from localjuju.errors import JujuError
 
 COMPACT_BYTES = 4 << 20  # a busy model appends about 2 KiB per hook: two thousand hooks
 
@@ -64,28 +67,46 @@ class Journal:
         return records
 
     def save(self, records: Records) -> None:
-        """Append what changed; no line when nothing did."""
-        put: list[str] = []
-        seen = 0
+        """Append what changed; no line when nothing did.
+
+        Raises JujuError when it cannot be written; then nothing is remembered as written.
+        """
+        put: dict[str, str] = {}
+        seen: set[str] = set()
         for key, record in self._walk(records):
-            seen += 1
-            if key in self._sealed:
-                continue
-            text = encode(record)
-            if self._written.get(key) != text:
-                self._written[key] = text
-                put.append(f"{json.dumps(key)}:{text}")
-            if _is_sealed(key, record):
+            seen.add(key)
+            if key not in self._sealed:
+                text = encode(record)
+                if self._written.get(key) != text:
+                    put[key] = text
+        gone = [key for key in self._written if key not in seen]
+        if not put and not gone:
+            return
+        self._append([f"{json.dumps(key)}:{text}" for key, text in put.items()], gone)
+        self._written |= put
+        for key in gone:
+            del self._written[key]
+            self._sealed.discard(key)
+        for key, record in self._walk(records):
+            if key in put and _is_sealed(key, record):
                 self._sealed.add(key)
-        gone: list[str] = []
-        if seen != len(self._written):
-            present = {key for key, _ in self._walk(records)}
-            gone = [key for key in self._written if key not in present]
-            for key in gone:
-                del self._written[key]
-                self._sealed.discard(key)
-        if put or gone:
-            self._append(put, gone)
+        self._compact_when_large()
+
+    def restore(self, records: Records) -> None:
+        """Take back what changed since the last save; records that stay keep their identity."""
+        for key, record in list(self._walk(records)):
+            kind, _, name = key.partition("/")
+            before = self._written.get(key)
+            if before is None:
+                del getattr(records, kind)[name]
+            elif key not in self._sealed and encode(record) != before:
+                vars(record).update(vars(decode(type(record), json.loads(before))))
+        present = {key for key, _ in self._walk(records)}
+        hints = typing.get_type_hints(Records)
+        for key in [key for key in self._written if key not in present]:
+            kind, _, name = key.partition("/")
+            record_class = typing.get_args(hints[kind])[1]
+            getattr(records, kind)[name] = decode(record_class, json.loads(self._written[key]))
 
     def close(self) -> None:
         """Close the file; a later ``save`` would be a defect."""
@@ -112,21 +133,34 @@ class Journal:
     def _append(self, put: list[str], gone: list[str]) -> None:
         line = encode_line(put, gone)
         assert self._file is not None
-        self._file.write(line)
+        try:
+            is_whole = self._file.write(line) == len(line)
+            problem = "" if is_whole else os.strerror(errno.ENOSPC)
+        except OSError as error:
+            problem = error.strerror or str(error)
+        if problem:
+            # A torn line in the middle would cut off all that is written after it.
+            with suppress(OSError):
+                os.truncate(self.path, self._size)
+            raise JujuError(f"cannot write the model's journal: {problem}")
         self._size += len(line)
-        if self._size > COMPACT_BYTES:
-            self._compact()
 
-    def _compact(self) -> None:
+    def _compact_when_large(self) -> None:
+        if self._size <= COMPACT_BYTES:
+            return
         live = sum(len(text) for text in self._written.values())
         if self._size < 4 * live:
             return
         beside = self.path.with_suffix(".new")
         line = encode_line([f"{json.dumps(k)}:{v}" for k, v in self._written.items()], [])
-        with beside.open("wb") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with beside.open("wb") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # no room for a second copy: the long one serves as well
+            beside.unlink(missing_ok=True)
+            return
         beside.replace(self.path)
         self.close()
         self._open()

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from localjuju import deployment
@@ -61,7 +62,7 @@ class ModelHost:
     def hook_times(self, unit: str, hook: str, seconds: float, code: int) -> None:
         """Append how long a hook took to ``hooks.tsv``."""
         line = f"{time.time():.3f}\t{unit}\t{hook}\t{seconds:.3f}\t{code}\n"
-        with self._times, (self.folder / "hooks.tsv").open("a") as file:
+        with self._times, suppress(OSError), (self.folder / "hooks.tsv").open("a") as file:
             file.write(line)
 
     def _run(self) -> None:

@@ -332,13 +332,14 @@ def finish_task(context: HookContext, task: Task, outcome: Outcome, message: str
     code, stderr = outcome.code, outcome.stderr
     failed = bool(message) or context.failure is not None
     message = message or context.failure or ""
-    with context.book.change():
-        if not outcome.code:
-            try:
+    if not outcome.code:
+        try:
+            with context.book.change():
                 flush(context)
-            except JujuError as error:
-                failed, code, message = True, 1, str(error)
-                stderr += str(error).encode()
+        except JujuError as error:
+            failed, code, message = True, 1, str(error)
+            stderr += str(error).encode()
+    with context.book.change():
         results = dict(context.results)
         results["return-code"] = code
         _add_output(results, "stdout", outcome.stdout)

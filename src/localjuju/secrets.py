@@ -13,10 +13,10 @@ from localjuju.formats import go_quote
 from localjuju.resolver.state import SecretDue
 
 ID_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-ID = re.compile(r"[0-9a-v]{20}$")
-KEY = re.compile(r"[a-z](-?[a-z0-9]){2,}$")
-VALUE_BYTES_MAX = 8 << 10  # per value, as newer 3.x
-TOTAL_BYTES_MAX = 64 << 10
+UUID = re.compile(r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}")
+ID = re.compile(rf"(?:{UUID.pattern}/)?([0-9a-v]{{20}})\Z")
+KEY = re.compile(r"[a-z](-?[a-z0-9]){2,}\Z")
+CONTENT_BYTES_MAX = 1_000_000  # of base64, one value and all together
 ROTATION_SECONDS = {
     "never": 0, "hourly": 3600, "daily": 86400, "weekly": 7 * 86400,
     "monthly": 30 * 86400, "quarterly": 91 * 86400, "yearly": 365 * 86400,
@@ -42,53 +42,76 @@ class SecretChange:
 
 
 def new_id() -> str:
-    """Return a fresh secret identifier."""
+    """Return a fresh secret identifier; like all of Juju's it holds 96 bits in 20 letters."""
     chooser = random.SystemRandom()
-    return "c" + "".join(chooser.choice(ID_ALPHABET) for _ in range(19))
+    letters = "".join(chooser.choice(ID_ALPHABET) for _ in range(18))
+    return "c" + letters + chooser.choice("0g")
 
 
 def parse_uri(text: str) -> str:
     """Return the identifier in ``secret:<id>``, ``secret://<model>/<id>`` or a bare id."""
-    body = text.removeprefix("secret:")
+    scheme, colon, body = text.partition(":")
+    if not colon:
+        scheme, body = "secret", text
+    if scheme != "secret":
+        raise UsageError(f"secret URI scheme {go_quote(scheme)} not valid")
+    body = body.partition("?")[0].partition("#")[0]
     if body.startswith("//"):
-        body = body.rpartition("/")[2]
-    body = body.partition("?")[0]
-    if not ID.match(body):
+        host, _, body = body[2:].partition("/")
+        if host and not UUID.search(host):
+            raise UsageError(f"host controller UUID {go_quote(host)} not valid")
+    match = ID.match(body.lstrip("/"))
+    if match is None:
         raise UsageError(f"secret URI {go_quote(text)} not valid")
-    return body
+    return match[1]
+
+
+def split_pair(word: str) -> tuple[str, str]:
+    """Split ``key=value``; padding of base64 at the end is not where the value begins."""
+    position = word.rstrip("=").find("=")
+    if position < 1:
+        raise UsageError(f"key value {go_quote(word)} not valid")
+    return word[:position], word[position + 1 :]
 
 
 def encode_content(pairs: dict[str, str]) -> dict[str, str]:
-    """Check keys and sizes; return values in base64 under their bare keys."""
+    """Check keys and sizes; return values in base64 under their bare keys.
+
+    What is given as base64 is taken as it is; a defect in it shows when it is read.
+    """
     content: dict[str, str] = {}
-    total = 0
     for key, value in pairs.items():
-        bare, _, suffix = key.partition("#")
+        bare = key.removesuffix("#base64")
+        if bare == key:
+            value = base64.b64encode(value.encode(errors="surrogateescape")).decode()
         if not KEY.match(bare):
             raise UsageError(f"key {go_quote(bare)} not valid")
-        if suffix == "base64":
-            try:
-                raw = base64.b64decode(value, validate=True)
-            except binascii.Error:
-                raise UsageError(f"secret value for key {go_quote(bare)} is not base64") from None
-        else:
-            raw = value.encode(errors="surrogateescape")
-        if len(raw) > VALUE_BYTES_MAX:
+        if len(value) > CONTENT_BYTES_MAX:
             raise UsageError(
-                f"secret content for key {go_quote(bare)} too large: {len(raw)} bytes"
+                f"base64 encoded secret content for key {go_quote(bare)} too large: "
+                f"{len(value)} bytes"
             )
-        total += len(raw)
-        content[bare] = base64.b64encode(raw).decode()
-    if total > TOTAL_BYTES_MAX:
-        raise UsageError(f"secret content too large: {total} bytes")
+        content[bare] = value
+    total = sum(map(len, content.values()))
+    if total > CONTENT_BYTES_MAX:
+        raise UsageError(f"base64 encoded secret content too large: {total} bytes")
     return content
 
 
 def decode_content(content: dict[str, str]) -> dict[str, str]:
     """Return values as text."""
-    return {
-        key: base64.b64decode(value).decode(errors="replace") for key, value in content.items()
-    }
+    return {key: decode_value(value) for key, value in content.items()}
+
+
+def decode_value(value: str) -> str:
+    """Return one value as text; refuse what is not base64."""
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        bad = re.search(r"[^A-Za-z0-9+/]|$", value)
+        position = bad.start() if bad is not None else len(value)
+        raise JujuError(f"illegal base64 data at input byte {position}") from None
+    return raw.decode(errors="replace")
 
 
 def parse_expiry(text: str, now: float) -> float:

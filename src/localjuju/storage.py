@@ -3,8 +3,9 @@
 This file decides and records; ``agent`` and ``machines`` make directories and mounts.
 """
 
+import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from localjuju.entities import Records, Storage, Unit
 from localjuju.errors import JujuError
@@ -18,34 +19,62 @@ POOLS = {
 DEFAULT_POOL = "rootfs"
 DEFAULT_SIZE_MIB = 1024
 DEFAULT_DIRECTORY = "/var/lib/juju/storage"
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([MGTPEZY])(?:i?B)?$", re.IGNORECASE)
-_FACTORS = {"M": 1, "G": 1 << 10, "T": 1 << 20, "P": 1 << 30}
+_POOL = re.compile(r"[a-zA-Z]+[-?a-zA-Z0-9]*$")
+_COUNT = re.compile(r"-?[0-9]+$", re.ASCII)
+_SIZE = re.compile(r"-?([0-9]+(?:\.[0-9]+)?)([MGTPEZY])(?:i?B)?$", re.ASCII)
+
+
+class Directive(NamedTuple):
+    """``pool,size,count`` of a storage; empty and 0 where nothing was said."""
+
+    pool: str
+    size_mib: int
+    instances: int
 
 
 def parse_size_mib(text: str) -> int | None:
     """Return the size in MiB that a word such as ``10G`` names, or None."""
     match = _SIZE.match(text)
-    if match is None:
+    if match is None or text.startswith("-"):
         return None
-    return int(float(match[1]) * _FACTORS.get(match[2].upper(), 1 << 30))
+    return math.ceil(float(match[1]) * (1 << 10 * "MGTPEZY".index(match[2])))
 
 
-def parse_directive(text: str) -> tuple[str, int, int]:
-    """Parse ``pool,size,count`` (each optional, any order); return pool, MiB and count."""
+def parse_constraints(text: str) -> Directive:
+    """Parse ``pool,size,count`` in any order (juju: storage/constraints.go).
+
+    An absolute path of the host is a pool of this model's own.
+    """
     pool, size, count = "", 0, 0
-    for word in (part.strip() for part in text.split(",") if part.strip()):
+    for word in filter(None, text.split(",")):
         size_mib = parse_size_mib(word)
-        if size_mib is not None:
-            size = size_mib
-        elif word.lstrip("-").isdigit():
+        if _POOL.match(word) or word.startswith("/"):
+            if pool:
+                raise JujuError(
+                    f'pool name is already set to "{pool}", new value "{word}" not valid'
+                )
+            pool = word
+        elif _COUNT.match(word):
             if int(word) <= 0:
                 raise JujuError(
                     f'cannot parse count: count must be greater than zero, got "{word}"'
                 )
             count = int(word)
+        elif size_mib is not None:
+            size = size_mib
+        elif _SIZE.match(word):
+            raise JujuError(f'cannot parse size: expected a non-negative number, got "{word}"')
         else:
-            pool = word
-    return pool or DEFAULT_POOL, size or DEFAULT_SIZE_MIB, count or 1
+            raise JujuError(f'unrecognized storage constraint "{word}" not valid')
+    if not (pool or size or count):
+        raise JujuError("storage constraints require at least one field to be specified")
+    return Directive(pool, size, count or 1)
+
+
+def parse_directive(text: str) -> Directive:
+    """Parse a directive and fill in the defaults; an empty one means the defaults."""
+    pool, size, count = parse_constraints(text) if text else Directive("", 0, 1)
+    return Directive(pool or DEFAULT_POOL, size or DEFAULT_SIZE_MIB, count)
 
 
 def declared(metadata: dict[str, Any], name: str) -> dict[str, Any]:

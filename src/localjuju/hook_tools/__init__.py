@@ -5,6 +5,7 @@ action-log, leader-set, resource-get, the revision that secret-get starts to fol
 until the run succeeds: relation-set, state-*, ports, storage-add and all that writes secrets.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote
 from localjuju.hook_context import HookContext
 from localjuju.hook_tools import action, config, relation, resources, secret, status
-from localjuju.hook_tools.call import Call, Tool
-from localjuju.hook_tools.flags import Arguments, Help, parse
+from localjuju.hook_tools.call import Call, Tool, checks_for, flag_defaults
+from localjuju.hook_tools.flags import Arguments, Help, options_help, parse
 
 TOOLS: dict[str, Tool] = {
     **action.TOOLS,
@@ -36,22 +37,28 @@ class Answer:
 
 
 def run_tool(
-    context: HookContext, name: str, words: Sequence[str], read: Callable[[str], bytes]
+    context: HookContext,
+    name: str,
+    words: Sequence[str],
+    read: Callable[[str], bytes],
+    folder: str = "/",
 ) -> Answer:
-    """Run one tool in a context; nothing it refuses escapes as an exception."""
+    """Run one tool in a context; nothing it refuses escapes as an exception.
+
+    ``folder`` is the caller's working directory, which relative names of files mean.
+    """
     tool = TOOLS.get(name)
     if tool is None:
         return _failed(JujuError(f"bad request: unknown command {go_quote(name)}"))
     try:
-        arguments = parse(words, tool.flags)
+        checks = {**checks_for(context), **(tool.checks or {})}
+        arguments = parse(words, tool.flags, checks)
     except Help:
-        return Answer(stdout=_help(name, tool).encode())
+        with context.book.read():
+            return Answer(stdout=_help(context, name, tool).encode())
     except UsageError as error:
         return _failed(error)
-    try:
-        call = Call(context, name, arguments, _read_ahead(arguments, read))
-    except JujuError as error:
-        return _failed(error)
+    call = Call(context, name, arguments, _read_ahead(tool, arguments, read, folder))
     try:
         with context.book.read():
             text = tool.run(call)
@@ -59,33 +66,55 @@ def run_tool(
         return _failed(error, call.stderr)
     output = arguments.text("output")
     stdout = text.encode(errors="surrogateescape")
-    return Answer(0, stdout, call.stderr.encode(), output)
+    return Answer(0, stdout, call.stderr.encode(), absolute(folder, output) if output else "")
 
 
-def _read_ahead(arguments: Arguments, read: Callable[[str], bytes]) -> Callable[[str], bytes]:
+def absolute(folder: str, name: str) -> str:
+    """Return a file's name as the caller means it; ``~`` is the agent's home."""
+    if name.startswith("~/"):
+        name = "/root/" + name[2:]
+    return os.path.normpath(os.path.join(folder, name))  # noqa: PTH118  # names, not files
+
+
+def _read_ahead(
+    tool: Tool, arguments: Arguments, read: Callable[[str], bytes], folder: str
+) -> Callable[[str], bytes]:
     """Read the files that a tool will ask for before the model is locked.
 
-    The caller's standard input may come from another hook tool that needs the lock.
+    The caller's standard input may come from another hook tool that needs the lock. What went
+    wrong is told when the tool asks, in its own order.
     """
-    names = [arguments.text("file")] if arguments.text("file") else []
-    for word in arguments.positional:
-        key, _, value = word.partition("=")
-        if key.endswith("#file"):
-            names.append(value)
-    contents = {name: read(name) for name in names}
-    return contents.__getitem__
+    contents: dict[str, bytes | JujuError] = {}
+    for name in tool.reads(arguments) if tool.reads is not None else ():
+        try:
+            contents[name] = read(
+                absolute(folder, name) if tool.absolute and name != "-" else name
+            )
+        except JujuError as error:
+            contents[name] = error
+
+    def take(name: str) -> bytes:
+        content = contents[name]
+        if isinstance(content, JujuError):
+            raise content
+        return content
+
+    return take
 
 
 def _failed(error: JujuError, before: str = "") -> Answer:
     return Answer(error.exit_status, stderr=f"{before}ERROR {error}\n".encode())
 
 
-def _help(name: str, tool: Tool) -> str:
-    lines = [f"Usage: {name} [options] {tool.usage}".rstrip(), "", "Summary:", tool.purpose]
+def _help(context: HookContext, name: str, tool: Tool) -> str:
+    """Return a help text in the layout of juju/cmd."""
+    hint = tool.hint(context) if tool.hint is not None else ""
+    usage = tool.usage_with_default if hint and tool.usage_with_default else tool.usage
+    parts = [name, "[options]" if tool.flags else "", usage]
+    text = "Usage: " + " ".join(part for part in parts if part) + "\n"
+    text += f"\nSummary:\n{tool.purpose}\n"
     if tool.flags:
-        lines += ["", "Options:"]
-    for flag in sorted(tool.flags, key=lambda flag: flag.names[0]):
-        dashed = ", ".join(("-" if len(n) == 1 else "--") + n for n in flag.names)
-        value = f" (= {flag.default})" if flag.default else ""
-        lines.append(f"{dashed}{value}")
-    return "\n".join(lines) + "\n"
+        text += "\nOptions:\n" + options_help(tool.flags, flag_defaults(context))
+    if hint:
+        text += f"\nDetails:\n{hint}\n"
+    return text

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from localjuju import formats
 from localjuju.errors import UsageError
 from localjuju.formats import go_quote
 from localjuju.hook_tools.call import Call, Tool
@@ -21,6 +22,8 @@ def action_get(call: Call) -> str:
     answer: Any = call.context.task.params
     for key in call.words[0].split(".") if call.words else []:
         answer = answer.get(key) if isinstance(answer, dict) else None
+    if isinstance(answer, list) and call.text("format") == "smart":
+        return formats.render("yaml", answer)  # smart joins only lists of known type
     return call.render(answer)
 
 
@@ -41,7 +44,8 @@ def action_set(call: Call) -> str:
             if part in RESERVED:
                 raise UsageError(f'cannot set reserved action key "{part}"')
         pairs.append((path, value))
-    call.require_action()
+    if pairs:
+        call.require_action()
     for path, value in pairs:
         _put(call.context.results, path, value)
     return ""

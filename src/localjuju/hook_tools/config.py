@@ -1,9 +1,13 @@
-"""config-get, application-version-set, unit-get, credential-get, resource-get, juju-log, juju-reboot."""
+"""config-get, unit-get, resource-get, juju-log, juju-reboot, what is said of payloads and metrics."""
+
+import yaml
 
 from localjuju.errors import JujuError, UsageError
-from localjuju.formats import go_quote
+from localjuju.formats import go_list, go_quote
 from localjuju.hook_tools.call import FORMAT_OLD, Call, Tool
-from localjuju.hook_tools.flags import FORMAT_SMART, check_empty, option, switch
+from localjuju.hook_tools.flags import FORMAT_SMART, check_empty, key_values, option, switch
+
+PAYLOAD_STATES = ["running", "starting", "stopped", "stopping"]
 
 LOG_LEVELS = {
     "TRACE": "TRACE", "DEBUG": "DEBUG", "INFO": "INFO", "WARNING": "WARNING", "WARN": "WARNING",
@@ -74,14 +78,15 @@ def juju_log(call: Call) -> str:
     call.note_old_format()
     context = call.context
     logger = f"unit.{context.unit_name}.juju-log"
-    level = "DEBUG" if call.has("debug") else LOG_LEVELS.get(call.text("log-level").upper(), "")
+    text = call.text("log-level")
+    level = "DEBUG" if call.has("debug") else LOG_LEVELS.get((text or "INFO").upper(), "")
     if not level:
-        text = call.text("log-level")
         context.log("WARNING", logger, f"Specified log level of {go_quote(text)} is not valid")
         level = "INFO"
     prefix = ""
-    if context.relation is not None and context.hook is not None:
-        prefix = f"{context.hook.endpoint}:{context.relation}: "
+    relation = context.hook_relation()
+    if relation is not None:
+        prefix = f"{context.endpoint(relation)}:{relation.number}: "
     context.log(level, logger, prefix + " ".join(call.words))
     return ""
 
@@ -95,17 +100,68 @@ def juju_reboot(call: Call) -> str:
     return ""
 
 
-def payload(call: Call) -> str:
-    """Accept a payload command of Juju 3; nothing here shows payloads."""
-    if not call.words:
+def payload_register(call: Call) -> str:
+    """Accept a payload of Juju 3 that the charm declares; nothing here shows payloads."""
+    if len(call.words) < 3:
         raise UsageError("missing required arguments")
+    kind, name, *_ = call.words
+    declared = yaml.safe_load(call.read("metadata.yaml")) or {}
+    payloads = declared.get("payloads") or {}
+    if name not in payloads:
+        raise JujuError(f"payload {go_quote(name)} not found in metadata.yaml")
+    expected = str((payloads[name] or {}).get("type", ""))
+    if kind != expected:
+        raise JujuError(
+            f"incorrect type {go_quote(kind)} for payload {go_quote(name)}, "
+            f"expected {go_quote(expected)}"
+        )
+    return ""
+
+
+def payload_unregister(call: Call) -> str:
+    """Accept the end of a payload."""
+    if len(call.words) < 2:
+        raise UsageError("missing required arguments")
+    check_empty(call.words[2:])
+    return ""
+
+
+def payload_status_set(call: Call) -> str:
+    """Accept the status of a payload."""
+    if len(call.words) < 3:
+        raise UsageError("missing required arguments")
+    check_empty(call.words[3:])
+    status = call.words[2]
+    if status not in PAYLOAD_STATES:
+        raise JujuError(
+            f"status {go_quote(status)} not supported; expected one of {go_list(PAYLOAD_STATES)}"
+        )
+    return ""
+
+
+def add_metric(call: Call) -> str:
+    """Refuse metrics as Juju does outside collect-metrics, which this model never runs."""
+    if not call.words:
+        raise UsageError("no metrics specified")
+    try:
+        metrics = key_values(call.words, empty=False)
+    except UsageError as error:
+        raise UsageError(f"invalid metrics: {error}") from None
+    try:
+        key_values(call.text("labels").split(","), empty=False)
+    except UsageError as error:
+        raise UsageError(f"invalid labels: {error}") from None
+    for name in metrics:
+        if name.startswith("juju-"):
+            raise JujuError(f"{name} uses a reserved prefix")
+        raise JujuError("cannot record metric: metrics not allowed in this context")
     return ""
 
 
 TOOLS = {
     "config-get": Tool(
         config_get,
-        (*FORMAT_SMART, switch("a", "all")),
+        (*FORMAT_SMART, switch("a", "all", usage="print all keys")),
         "[<key>]",
         "Print application configuration.",
     ),
@@ -124,15 +180,36 @@ TOOLS = {
     ),
     "juju-log": Tool(
         juju_log,
-        (switch("debug"), option("l", "log-level", default="INFO"), FORMAT_OLD),
+        (
+            switch("debug", usage="log at debug level"),
+            option("l", "log-level", default="INFO", usage="Send log message at the given level"),
+            FORMAT_OLD,
+        ),
         "<message>",
         "Write a message to the juju log.",
     ),
-    "juju-reboot": Tool(juju_reboot, (switch("now"),), "", "Reboot the host machine."),
-    "payload-register": Tool(
-        payload, (), "<type> <class> <id> [tags...]", "Register a charm payload."
+    "juju-reboot": Tool(
+        juju_reboot,
+        (switch("now", usage="reboot immediately, killing the invoking process"),),
+        "",
+        "Reboot the host machine.",
     ),
-    "payload-unregister": Tool(payload, (), "<class> <id>", "Stop tracking a payload."),
-    "payload-status-set": Tool(payload, (), "<class> <id> <status>", "Update a payload's status."),
-    "add-metric": Tool(payload, (), "key1=value1 [key2=value2 ...]", "Add metrics."),
+    "payload-register": Tool(
+        payload_register,
+        (),
+        "<type> <class> <id> [tags...]",
+        "Register a charm payload with Juju.",
+        reads=lambda _: ["metadata.yaml"],
+        absolute=True,
+    ),
+    "payload-unregister": Tool(payload_unregister, (), "<class> <id>", "Stop tracking a payload."),
+    "payload-status-set": Tool(
+        payload_status_set, (), "<class> <id> <status>", "Update the status of a payload."
+    ),
+    "add-metric": Tool(
+        add_metric,
+        (option("l", "labels", usage="labels to be associated with metric values"),),
+        "key1=value1 [key2=value2 ...]",
+        "Add metrics.",
+    ),
 }

@@ -1,14 +1,14 @@
 """Ports, network, storage and the charm's server-side state."""
 
-from localjuju import storage as storage_rules
 from localjuju.entities import Unit
 from localjuju.errors import JujuError, UsageError
-from localjuju.flush import check_overlap
 from localjuju.formats import Ordered, go_quote
-from localjuju.hook_tools.call import FORMAT_OLD, RELATION, Call, Tool
+from localjuju.hook_tools.call import FORMAT_OLD, RELATION, STORAGE, Call, Tool, file_of
 from localjuju.hook_tools.flags import FORMAT_SMART, check_empty, key_values, option, switch
+from localjuju.hook_tools.relation import settings_file
 from localjuju.network import mac_for
-from localjuju.ports import parse_range
+from localjuju.ports import Grouped, PortRange, conflict, parse_range
+from localjuju.storage import Directive, parse_constraints
 
 STATE_KEY_MAX = 256
 STATE_VALUE_MAX = 64 << 10
@@ -16,33 +16,35 @@ STATE_VALUE_MAX = 64 << 10
 
 def open_port(call: Call) -> str:
     """Ask for a port range to be opened when the hook succeeds."""
-    text = _port(call)
-    others = [
-        unit for unit in call.context.records.units.values()
-        if unit.machine == call.context.unit.machine and unit.name != call.context.unit_name
-    ]  # fmt: skip
+    wanted = _port(call)
+    pending = call.context.pending
     for endpoint in _endpoints(call):
-        check_overlap(others, text, endpoint, call.context.unit_name)
-        _check_own(call, text)
-        _move(call.context.pending.opened, call.context.pending.closed, endpoint, text)
+        _forget(pending.closed, endpoint, wanted)
+        if _is_new(call, "open", wanted, endpoint, pending.opened):
+            pending.opened.setdefault(endpoint, []).append(str(wanted))
     return ""
 
 
 def close_port(call: Call) -> str:
     """Ask for a port range to be closed when the hook succeeds."""
-    text = _port(call)
+    wanted = _port(call)
+    context, pending = call.context, call.context.pending
     for endpoint in _endpoints(call):
-        _move(call.context.pending.closed, call.context.pending.opened, endpoint, text)
+        _forget(pending.opened, endpoint, wanted)
+        _is_new(call, "close", wanted, endpoint, pending.closed)
+        anything = any(unit.ports for unit in (context.unit, *context.neighbours()))
+        if anything and str(wanted) not in pending.closed.get(endpoint, []):
+            pending.closed.setdefault(endpoint, []).append(str(wanted))
     return ""
 
 
-def _port(call: Call) -> str:
+def _port(call: Call) -> PortRange:
     if not call.words:
         raise UsageError("no port or range specified")
-    text = str(parse_range(call.words[0]))
+    wanted = parse_range(call.words[0])
     check_empty(call.words[1:])
     call.note_old_format()
-    return text
+    return wanted
 
 
 def _endpoints(call: Call) -> list[str]:
@@ -50,30 +52,27 @@ def _endpoints(call: Call) -> list[str]:
     return [word.strip() for word in text.split(",")] if text else [""]
 
 
-def _check_own(call: Call, text: str) -> None:
-    """Refuse a range that overlaps another, unequal one of this unit."""
-    wanted = parse_range(text)
-    unit = call.context.unit
-    opened = [*unit.ports.items(), *call.context.pending.opened.items()]
-    closed = {item for ranges in call.context.pending.closed.values() for item in ranges}
-    for endpoint, ranges in opened:
-        for taken in map(parse_range, ranges):
-            if taken != wanted and str(taken) not in closed and wanted.overlaps(taken):
-                raise JujuError(
-                    f'cannot open {wanted} (unit "{unit.name}"): port range conflicts with '
-                    f'{taken} (unit "{unit.name}"{_in_endpoint(endpoint)})'
-                )
+def _forget(requests: Grouped, endpoint: str, wanted: PortRange) -> None:
+    if str(wanted) in requests.get(endpoint, []):
+        requests[endpoint].remove(str(wanted))
 
 
-def _in_endpoint(endpoint: str) -> str:
-    return f', endpoint "{endpoint}"' if endpoint else ""
-
-
-def _move(to: dict[str, list[str]], away: dict[str, list[str]], endpoint: str, text: str) -> None:
-    if text in away.get(endpoint, []):
-        away[endpoint].remove(text)
-    if text not in to.setdefault(endpoint, []):
-        to[endpoint].append(text)
+def _is_new(call: Call, verb: str, wanted: PortRange, endpoint: str, asked: Grouped) -> bool:
+    """Refuse what overlaps; say whether the range is not recorded for the endpoint yet."""
+    context = call.context
+    taken = conflict(wanted, asked, endpoint=endpoint)
+    owner, note = context.unit_name, " requested earlier"
+    if taken is None:
+        taken, note = conflict(wanted, context.unit.ports, endpoint=endpoint), ""
+    for other in context.neighbours():
+        if taken is None:
+            taken, owner = conflict(wanted, other.ports, endpoint=None), other.name
+    if taken:
+        raise JujuError(
+            f'cannot {verb} {wanted} (unit "{context.unit_name}"): port range conflicts with '
+            f'{taken} (unit "{owner}"){note}'
+        )
+    return taken is None
 
 
 def opened_ports(call: Call) -> str:
@@ -143,20 +142,13 @@ def storage_list(call: Call) -> str:
 def storage_get(call: Call) -> str:
     """Print kind and location of a storage."""
     context = call.context
-    identifier = call.text("s")
-    if "s" in call.arguments.given:
-        if identifier not in context.records.storage or identifier not in context.storage_ids():
-            raise UsageError(
-                f"invalid value {go_quote(identifier)} for option -s: storage not found"
-            )
-    elif context.hook is not None:
-        identifier = context.hook.storage
+    identifier = call.text("s") or (context.hook.storage if context.hook is not None else "")
     if not identifier:
         raise UsageError("no storage instance specified")
     check_empty(call.words[1:])
     item = context.records.storage[identifier]
     values = {"kind": item.kind, "location": item.location}
-    if not call.words:
+    if not call.words or not call.words[0]:
         return call.render(values)
     if call.words[0] not in values:
         raise JujuError(f"invalid storage attribute {go_quote(call.words[0])}")
@@ -164,30 +156,27 @@ def storage_get(call: Call) -> str:
 
 
 def storage_add(call: Call) -> str:
-    """Ask for more storage when the hook succeeds."""
+    """Ask for more storage; what the charm does not allow makes the hook fail in the end."""
     if not call.words:
         raise UsageError("storage add requires a storage directive")
-    wanted: dict[str, int] = {}
+    wanted: dict[str, Directive] = {}
     for word in call.words:
-        name, equals, directive = word.partition("=")
+        name, *directives = word.split("=")
+        if len(directives) > 1 or not name:
+            raise UsageError(f'expected "name=constraints" or "name", got {go_quote(word)}')
         if name in wanted:
             raise UsageError(f"storage {go_quote(name)} specified more than once")
-        if equals and not directive:
-            raise UsageError("storage constraints require at least one field to be specified")
-        if equals and not directive.lstrip("-").isdigit():
+        try:
+            wanted[name] = parse_constraints(directives[0] if directives else "1")
+        except JujuError as error:
+            text = f"cannot parse constraints for storage {go_quote(name)}: {error}"
+            raise UsageError(text) from None
+    for name, directive in wanted.items():
+        if directive.pool or directive.size_mib:
             raise UsageError(f"only count can be specified for {go_quote(name)}")
-        count = int(directive) if equals else 1
-        if count <= 0:
-            raise UsageError(
-                f"cannot parse constraints for storage {go_quote(name)}: cannot parse count: "
-                f'count must be greater than zero, got "{count}"'
-            )
-        wanted[name] = count
-    context = call.context
-    for name, count in wanted.items():
-        store = storage_rules.declared(context.metadata, name)
-        storage_rules.check_count(context.records, context.unit, name, store, count)
-        context.pending.storage[name] = context.pending.storage.get(name, 0) + count
+    pending = call.context.pending.storage
+    for name, directive in wanted.items():
+        pending[name] = pending.get(name, 0) + directive.instances
     return ""
 
 
@@ -197,7 +186,8 @@ def state_get(call: Call) -> str:
     key = call.words[0] if call.words else ""
     state = call.context.charm_state()
     if not key or key == "-":
-        return call.render(dict(state))
+        # Where there is no state Juju renders a map that is nil: null in JSON, {} in YAML.
+        return call.render(state if state or call.text("format") != "json" else None)
     if key not in state and call.has("strict"):
         raise JujuError(f"{go_quote(key)} not found")
     return call.render(state.get(key, ""))
@@ -205,16 +195,14 @@ def state_get(call: Call) -> str:
 
 def state_set(call: Call) -> str:
     """Write server-side charm state when the hook succeeds."""
-    values = {k.strip(): v.strip() for k, v in key_values(call.words).items()}
+    values = key_values(call.words)
     if call.text("file"):
-        from localjuju.hook_tools.relation import _settings_file  # noqa: PLC0415
-
-        values = {**_settings_file(call.read(call.text("file"))), **values}
+        values = {**settings_file(call.read(call.text("file"))), **values}
     for key, value in values.items():
         if len(key.encode()) > STATE_KEY_MAX:
-            raise JujuError(f"max key length of {STATE_KEY_MAX} exceeded")
+            raise JujuError(f"max allowed key length ({STATE_KEY_MAX}) exceeded")
         if len(value.encode()) > STATE_VALUE_MAX:
-            raise JujuError(f"max value length of {STATE_VALUE_MAX} exceeded")
+            raise JujuError(f"max allowed value length ({STATE_VALUE_MAX}) exceeded")
     call.context.writable_charm_state().update(values)
     return ""
 
@@ -224,33 +212,84 @@ def state_delete(call: Call) -> str:
     if not call.words:
         return ""
     check_empty(call.words[1:])
-    call.context.writable_charm_state().pop(call.words[0], None)
+    if call.words[0]:
+        call.context.writable_charm_state().pop(call.words[0], None)
     return ""
 
 
-PORT_FLAGS = (FORMAT_OLD, option("endpoints"))
+PORT_FLAGS = (
+    FORMAT_OLD,
+    option(
+        "endpoints",
+        usage="a comma-delimited list of application endpoints to target with this operation",
+    ),
+)
 PORT_USAGE = "<port>[/<protocol>] or <from>-<to>[/<protocol>] or icmp"
 TOOLS = {
-    "open-port": Tool(open_port, PORT_FLAGS, PORT_USAGE, "Register a request to open a port or port range."),
-    "close-port": Tool(close_port, PORT_FLAGS, PORT_USAGE, "Register a request to close a port or port range."),
+    "open-port": Tool(
+        open_port, PORT_FLAGS, PORT_USAGE, "Register a request to open a port or port range."
+    ),
+    "close-port": Tool(
+        close_port, PORT_FLAGS, PORT_USAGE, "Register a request to close a port or port range."
+    ),
     "opened-ports": Tool(
-        opened_ports, (*FORMAT_SMART, switch("endpoints")), "", "List all ports or port ranges opened by the unit."
+        opened_ports,
+        (
+            *FORMAT_SMART,
+            switch(
+                "endpoints",
+                usage="display the list of target application endpoints for each port range",
+            ),
+        ),
+        "",
+        "List all ports or port ranges opened by the unit.",
     ),
     "network-get": Tool(
         network_get,
-        (*FORMAT_SMART, RELATION, switch("bind-address"), switch("ingress-address"),
-         switch("egress-subnets"), switch("primary-address")),
+        (
+            *FORMAT_SMART,
+            RELATION,
+            switch(
+                "bind-address",
+                usage="get the address for the binding on which the unit should listen",
+            ),
+            switch("ingress-address", usage="get the ingress address for the binding"),
+            switch("egress-subnets", usage="get the egress subnets for the binding"),
+            switch(
+                "primary-address", usage="(deprecated) get the primary address for the binding"
+            ),
+        ),
         "<binding-name> [--ingress-address] [--bind-address] [--egress-subnets]",
         "Get network config.",
     ),
-    "storage-list": Tool(storage_list, FORMAT_SMART, "[<storage-name>]", "List storage attached to the unit."),
-    "storage-get": Tool(
-        storage_get, (*FORMAT_SMART, option("s")), "[<key>]", "Print information for the storage instance."
+    "storage-list": Tool(
+        storage_list, FORMAT_SMART, "[<storage-name>]", "List storage attached to the unit."
     ),
-    "storage-add": Tool(storage_add, (), "<charm storage name>[=count] ...", "Add storage instances."),
-    "state-get": Tool(state_get, (*FORMAT_SMART, switch("strict")), "[<key>]", "Print server-side-state value."),
+    "storage-get": Tool(
+        storage_get,
+        (*FORMAT_SMART, STORAGE),
+        "[<key>]",
+        "Print information for the storage instance with the specified ID.",
+    ),
+    "storage-add": Tool(
+        storage_add, (), "<charm storage name>[=count] ...", "Add storage instances."
+    ),
+    "state-get": Tool(
+        state_get,
+        (
+            *FORMAT_SMART,
+            switch("strict", usage="Return an error if the requested key does not exist"),
+        ),
+        "[<key>]",
+        "Print server-side-state value.",
+    ),
     "state-set": Tool(
-        state_set, (option("file"),), "key=value [key=value ...]", "Set server-side-state values."
+        state_set,
+        (option("file", usage="file containing key-value pairs", plain=True),),
+        "key=value [key=value ...]",
+        "Set server-side-state values.",
+        reads=file_of,
+        absolute=True,
     ),
     "state-delete": Tool(state_delete, (), "<key>", "Delete server-side-state key value pairs."),
-}  # fmt: skip
+}

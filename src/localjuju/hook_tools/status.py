@@ -79,8 +79,13 @@ def is_leader(call: Call) -> str:
 def leader_get(call: Call) -> str:
     """Print leadership settings."""
     key = call.words[0] if call.words else ""
+    if "=" in key:
+        raise UsageError(f"invalid key {go_quote(key)}")
     check_empty(call.words[1:])
-    settings = call.context.app.leader_settings
+    context = call.context
+    if context.leader_settings_seen is None:
+        context.leader_settings_seen = dict(context.app.leader_settings)
+    settings = context.leader_settings_seen
     if key and key != "-":
         return call.render(settings.get(key))
     return call.render(dict(settings))
@@ -88,13 +93,14 @@ def leader_get(call: Call) -> str:
 
 def leader_set(call: Call) -> str:
     """Write leadership settings at once."""
-    settings = {k.strip(): v.strip() for k, v in key_values(call.words).items()}
+    settings = key_values(call.words)
     context = call.context
     with context.book.change():
         if not context.is_leader():
             raise JujuError(
                 "cannot write leadership settings: cannot write settings: not the leader"
             )
+        context.leader_settings_seen = None
         present = dict(context.app.leader_settings)
         for key, value in settings.items():
             if value:
@@ -156,13 +162,26 @@ def _since(moment: float) -> str:
 TOOLS = {
     "status-set": Tool(
         status_set,
-        (switch("application"),),
+        (
+            switch(
+                "application",
+                usage="set this status for the application to which the unit belongs "
+                "if the unit is the leader",
+            ),
+        ),
         "<maintenance | blocked | waiting | active> [message]",
         "Set status information.",
     ),
     "status-get": Tool(
         status_get,
-        (*FORMAT_SMART, switch("include-data"), switch("application")),
+        (
+            *FORMAT_SMART,
+            switch("include-data", usage="print all status data"),
+            switch(
+                "application",
+                usage="print status for all units of this application if this unit is the leader",
+            ),
+        ),
         "[--include-data] [--application]",
         "Print status information.",
     ),

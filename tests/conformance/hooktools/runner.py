@@ -34,14 +34,22 @@ HOOKS_MAX = 60
 def load(path: Path) -> list[dict[str, Any]]:
     """Return the cases of a file with worlds and defaults filled in."""
     text = yaml.safe_load(path.read_text())
+    shared = text.get("worlds_from")
+    known = load_worlds(path.with_name(shared)) if shared else text["worlds"]
     defaults = text.get("defaults") or {}
     cases = []
     for case in text["cases"]:
-        base = text["worlds"][case.get("world", defaults.get("world"))]
+        base = known[case.get("world", defaults.get("world"))]
         case["world"] = worlds.merge(base, case.get("with") or {})
         case["context"] = {**(defaults.get("context") or {}), **(case.get("context") or {})}
         cases.append(case)
     return cases
+
+
+def load_worlds(path: Path) -> dict[str, Any]:
+    """Return the worlds of another case file."""
+    worlds: dict[str, Any] = yaml.safe_load(path.read_text())["worlds"]
+    return worlds
 
 
 class Sandbox:
@@ -83,6 +91,7 @@ class Sandbox:
             task.status = "running"
             self.book.records.tasks["2"] = task
             self.task = task
+        relation = described.get("relation") if hook is None else None
         self.context = HookContext(
             self.book,
             unit,
@@ -91,6 +100,9 @@ class Sandbox:
             lambda *entry: self.log.append(entry),
             hook=hook,
             task=task,
+            relation=relation,
+            remote_unit=described.get("remote_unit", "") if relation is not None else "",
+            remote_app=_remote_app(described) if relation is not None else "",
             chooser=random.Random(7),
             fetch_resource=lambda name: self._resource(unit, name),
         )
@@ -200,7 +212,7 @@ def _hook(described: dict[str, Any], unit: Unit) -> Hook:
         relation=relation,
         endpoint=endpoint,
         remote_unit=remote_unit,
-        remote_app=described.get("remote_app", remote_unit.partition("/")[0]),
+        remote_app=_remote_app(described),
         departing_unit=described.get("departing_unit", ""),
         storage=storage,
         secret=str(described.get("secret", "")).removeprefix("secret:"),
@@ -208,6 +220,11 @@ def _hook(described: dict[str, Any], unit: Unit) -> Hook:
         secret_revision=int(described.get("secret_revision", 0)),
         version=2 if relation is not None else 0,
     )
+
+
+def _remote_app(described: dict[str, Any]) -> str:
+    unit = str(described.get("remote_unit", ""))
+    return str(described.get("remote_app", unit.partition("/")[0]))
 
 
 def run_case(case: dict[str, Any], folder: Path) -> list[str]:
@@ -262,6 +279,10 @@ def _after(check: dict[str, Any], sandbox: Sandbox, unit: str, app: str) -> Iter
             yield f"{check['state']} is {value!r}, not {check['equals']!r}"
         if "matches" in check and not re.fullmatch(check["matches"], str(value), re.DOTALL):
             yield f"{check['state']} is {value!r}, does not match {check['matches']!r}"
+    elif "log" in check:
+        lines = [f"{level} {text}" for level, _, text in sandbox.log]
+        if lines != check["log"]:
+            yield f"log {lines}, not {check['log']}"
     elif "hooks" in check:
         delivered = sandbox.drain(check["hooks"])
         if "equals" in check and delivered != check["equals"]:

@@ -19,3 +19,4 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
 def test_ids_are_unique() -> None:
     ids = [case["id"] for case in CASES]
     assert len(ids) == len(set(ids))
+    assert len(ids) >= 400

@@ -1,6 +1,9 @@
 """Worlds of the case files: named fixtures that become a model's records, and back."""
 
 import base64
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from localjuju.book import Book
@@ -24,6 +27,7 @@ from localjuju.entities import (
     Unit,
 )
 from localjuju.resolver.state import LocalState, RelationLocal
+from localjuju.secrets import ROTATION_SECONDS, decode_content, parse_expiry
 
 OTHER_ROLE = {"provider": "requirer", "requirer": "provider"}
 SECTIONS = {"peer": "peers", "provider": "provides", "requirer": "requires"}
@@ -51,6 +55,18 @@ class FixedBook(Book):
 
     def now(self) -> float:
         return self.time
+
+    @contextmanager
+    def change(self) -> Iterator[Records]:
+        """All or nothing, without a journal."""
+        before = copy.deepcopy(self.records) if self._depth == 0 else None
+        try:
+            with super().change() as records:
+                yield records
+        except BaseException:
+            if before is not None:
+                self.records = before
+            raise
 
 
 def build(world: dict[str, Any], context: dict[str, Any]) -> FixedBook:
@@ -103,10 +119,11 @@ def _own_application(records: Records, world: dict[str, Any], now: float) -> Non
     )
     for name, unit in world["units"].items():
         number = str(world["machine"]) if name == world["unit"] else f"9{name.rpartition('/')[2]}"
+        number = str((unit or {}).get("machine", number))
         _unit(records, name, key, unit or {}, number, now)
     own = records.units[world["unit"]]
-    own.ports = {k: list(v) for k, v in (world.get("ports") or {}).items()}
-    own.charm_state = dict(world.get("charm_state") or {})
+    own.ports |= {k: list(v) for k, v in (world.get("ports") or {}).items()}
+    own.charm_state |= dict(world.get("charm_state") or {})
 
 
 def _unit(
@@ -122,6 +139,9 @@ def _unit(
         name, name.partition("/")[0], machine, workload, Status("idle", "", now), local=local
     )
     unit.life = body.get("life", "alive")
+    unit.version = str(body.get("workload_version", ""))
+    unit.ports = {k: list(v) for k, v in (body.get("ports") or {}).items()}
+    unit.charm_state = dict(body.get("charm_state") or {})
     records.units[name] = unit
     return unit
 
@@ -211,22 +231,30 @@ def _secret(
     secret = Secret(identifier, "unit" if "/" in owner else "application", owner, created=now)
     secret.label = body.get("label", "")
     secret.description = body.get("description", "")
-    secret.rotate = body.get("rotate", "never")
+    secret.rotate = body.get("rotate", body.get("rotation", "never"))
+    if secret.rotate != "never":
+        secret.next_rotate = now + ROTATION_SECONDS[secret.rotate]
     for number, content in enumerate(body.get("revisions") or [], start=1):
         encoded = {k: base64.b64encode(str(v).encode()).decode() for k, v in content.items()}
         secret.revisions[str(number)] = SecretRevision(encoded, now)
         secret.latest = number
+        if body.get("expire"):
+            secret.revisions[str(number)].expire = parse_expiry(str(body["expire"]), now)
     for grant in body.get("grants") or []:
-        name = grant if isinstance(grant, str) else grant.get("to", grant.get("app", ""))
+        name = grant if isinstance(grant, str) else _first(grant, "to", "unit", "app", "target")
         scope = -1 if isinstance(grant, str) else int(grant.get("relation", -1))
         secret.grants[name] = scope
     for name, consumer in (body.get("consumers") or {}).items():
         consumer = consumer if isinstance(consumer, dict) else {"tracked": consumer}
         secret.consumers[name] = Consumer(
-            int(consumer.get("tracked", 1)), consumer.get("label", "")
+            int(_first(consumer, "tracked", "revision") or 1), consumer.get("label", "")
         )
     records.secrets[identifier] = secret
     del world
+
+
+def _first(body: dict[str, Any], *names: str) -> Any:
+    return next((body[name] for name in names if name in body), "")
 
 
 def _lease(records: Records, world: dict[str, Any], context: dict[str, Any], now: float) -> None:
@@ -276,6 +304,9 @@ def snapshot(records: Records, app: str, unit: str, task: Task | None) -> dict[s
             "latest": secret.latest,
             "grants": sorted(secret.grants),
             "rotate": secret.rotate,
+            "description": secret.description,
+            "revisions": [decode_content(item.content) for item in secret.revisions.values()],
+            "consumers": {name: item.tracked for name, item in secret.consumers.items()},
         }
     for identifier, item in records.storage.items():
         shown["storage"][identifier] = {"attached": item.unit, "location": item.location}

@@ -1,5 +1,7 @@
 """The journal keeps what was committed and nothing that was torn."""
 
+import resource
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from localjuju.book import Book
 from localjuju.entities import Application, End, Lease, Model, Relation, Status, Unit
+from localjuju.errors import JujuError
 from localjuju.journal import Journal, decode_line, encode_line
 from localjuju.resolver.state import Hook, LocalState, RelationLocal
 
@@ -116,3 +119,38 @@ def test_optional_and_nested_values(shelf: Shelf) -> None:
     assert again.applications["a"].lease == Lease("a/0", 1.0)
     assert again.applications["a"].status is None
     assert again.relations["0"].is_peer
+
+
+def test_a_change_that_fails_leaves_nothing_behind(shelf: Shelf) -> None:
+    book = shelf.open()
+    fill(book)
+    unit = book.records.units["b/1"]
+    with pytest.raises(JujuError, match="no"), book.change() as records:
+        records.units["b/1"].version = "2"
+        records.applications["b"] = Application("b", "local:b-0")
+        del records.models["model"]
+        raise JujuError("no")
+    assert book.records.units["b/1"] is unit
+    assert unit.version == ""
+    assert book.records.applications == {}
+    assert shelf.open().records == book.records
+
+
+def test_a_full_disk_loses_nothing(shelf: Shelf, tmp_path: Path) -> None:
+    book = shelf.open()
+    fill(book)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (tmp_path / "journal").stat().st_size
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, limit[1]))
+    try:
+        with pytest.raises(JujuError, match="cannot write the model's journal"):  # noqa: SIM117
+            with book.change() as records:
+                records.units["b/1"].version = "x" * 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert book.records.units["b/1"].version == ""
+    with book.change() as records:
+        records.units["b/1"].version = "3"
+    assert shelf.open().records.units["b/1"].version == "3"

@@ -55,11 +55,14 @@ def test_durations(text: str, seconds: float | None) -> None:
 def test_secret_identifiers_and_keys() -> None:
     identifier = secrets.new_id()
     assert secrets.parse_uri(f"secret:{identifier}") == identifier
-    assert secrets.parse_uri(f"secret://some-model/{identifier}") == identifier
+    model = "7f1c2a52-0d1e-4c7b-9d53-0a4be19c6d11"
+    assert secrets.parse_uri(f"secret://{model}/{identifier}") == identifier
+    with pytest.raises(UsageError, match="host controller UUID"):
+        secrets.parse_uri(f"secret://some-model/{identifier}")
     with pytest.raises(UsageError):
         secrets.encode_content({"Ab": "1"})
     with pytest.raises(UsageError, match="too large"):
-        secrets.encode_content({"key": "x" * (secrets.VALUE_BYTES_MAX + 1)})
+        secrets.encode_content({"key": "x" * (secrets.CONTENT_BYTES_MAX + 1)})
 
 
 def make_records() -> Records:
