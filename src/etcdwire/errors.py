@@ -126,3 +126,34 @@ NOT_SUPPORTED_FOR_LEARNER = RequestError(
     Code.UNAVAILABLE, "etcdserver: rpc not supported for learner"
 )
 CORRUPT = RequestError(Code.DATA_LOSS, "etcdserver: corrupt cluster")
+
+PERMISSION_NOT_GIVEN = _bad("permission not given")
+USER_EMPTY = _bad("user name is empty")
+ROLE_EMPTY = _bad("role name is empty")
+AUTH_FAILED = _bad("authentication failed, invalid user ID or password")
+INVALID_AUTH_MANAGEMENT = _bad("invalid auth management")
+AUTH_OLD_REVISION = _bad("revision of auth store is old")
+ROOT_USER_MISSING = RequestError(Code.FAILED_PRECONDITION, "etcdserver: root user does not exist")
+ROOT_ROLE_MISSING = RequestError(
+    Code.FAILED_PRECONDITION, "etcdserver: root user does not have root role"
+)
+USER_EXISTS = RequestError(Code.FAILED_PRECONDITION, "etcdserver: user name already exists")
+USER_NOT_FOUND = RequestError(Code.FAILED_PRECONDITION, "etcdserver: user name not found")
+ROLE_EXISTS = RequestError(Code.FAILED_PRECONDITION, "etcdserver: role name already exists")
+ROLE_NOT_FOUND = RequestError(Code.FAILED_PRECONDITION, "etcdserver: role name not found")
+ROLE_NOT_GRANTED = RequestError(
+    Code.FAILED_PRECONDITION, "etcdserver: role is not granted to the user"
+)
+PERMISSION_NOT_GRANTED = RequestError(
+    Code.FAILED_PRECONDITION, "etcdserver: permission is not granted to the role"
+)
+AUTH_NOT_ENABLED = RequestError(
+    Code.FAILED_PRECONDITION, "etcdserver: authentication is not enabled"
+)
+PERMISSION_DENIED = RequestError(Code.PERMISSION_DENIED, "etcdserver: permission denied")
+INVALID_AUTH_TOKEN = RequestError(Code.UNAUTHENTICATED, "etcdserver: invalid auth token")
+NO_PASSWORD_USER = RequestError(
+    Code.UNKNOWN,
+    "auth: authentication failed, password was given for no password user",
+)
+"""etcd forgets to translate this one; clients see it so."""

@@ -1,15 +1,19 @@
 """A client library for etcd's v3 API: pure Python, no dependency but ``etcdwire``."""
 
+from kvclient.auth_calls import AuthStatus, Permission
 from kvclient.client import Client, Member, MemberStatus, prefix_end
 from kvclient.connection import ClientTLS
-from kvclient.errors import KvClientError, RequestError, Unavailable
+from kvclient.errors import KvClientError, LoginError, RequestError, Unavailable
 
 __all__ = [
+    "AuthStatus",
     "Client",
     "ClientTLS",
     "KvClientError",
+    "LoginError",
     "Member",
     "MemberStatus",
+    "Permission",
     "RequestError",
     "Unavailable",
     "prefix_end",

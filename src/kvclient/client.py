@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import urlsplit
 
 from etcdwire import messages as m
+from etcdwire import messages_auth as ma
+from etcdwire.errors import Code
 from etcdwire.protobuf import Message, decode, encode
-from kvclient.connection import ClientTLS, Connection
-from kvclient.errors import Unavailable
+from kvclient.auth_calls import AuthCalls
+from kvclient.calls import R
+from kvclient.connection import ClientTLS, Connection, Metadata
+from kvclient.errors import LoginError, RequestError, Unavailable
 
-R = TypeVar("R", bound=Message)
 RETRY_PAUSE_S: Final = 0.05
 SNAPSHOT_WAIT_S: Final = 30.0
 
@@ -51,11 +54,14 @@ class MemberStatus:
     errors: tuple[str, ...]
 
 
-class Client:
+class Client(AuthCalls):
     """A client of one cluster; every call ends within ``timeout_s``, whatever an endpoint does.
 
     Reads and membership questions move on to the next endpoint when one does not answer. Writes do
     so only while it is certain that nothing was sent.
+
+    With ``username`` and ``password`` it logs in at the first call, and again whenever its token has
+    ended. A client certificate needs neither: its common name is the user.
     """
 
     def __init__(
@@ -64,6 +70,8 @@ class Client:
         *,
         tls: ClientTLS | None = None,
         timeout_s: float = 5.0,
+        username: str = "",
+        password: str = "",
     ) -> None:
         if not endpoints:
             raise ValueError("at least one endpoint is needed")
@@ -73,6 +81,10 @@ class Client:
         self._timeout_s = timeout_s
         self._connections: dict[str, Connection] = {}
         self._first = 0
+        self._username = username
+        self._password = password
+        self._metadata: Metadata = ()
+        self._is_logged_in = not username
 
     def __enter__(self) -> Client:  # noqa: PYI034 - Self needs Python 3.11
         return self
@@ -186,10 +198,14 @@ class Client:
 
     def snapshot(self, write: Callable[[bytes], object]) -> int:
         """Stream a consistent snapshot to ``write``; returns its size in bytes."""
+        self._log_in_if_needed()
         connection = self._connect(self.endpoints[self._first])
         size = 0
         path = b"/etcdserverpb.Maintenance/Snapshot"
-        for body in connection.stream(path, encode(m.SnapshotRequest()), SNAPSHOT_WAIT_S):
+        bodies = connection.stream(
+            path, encode(m.SnapshotRequest()), SNAPSHOT_WAIT_S, self._metadata
+        )
+        for body in bodies:
             blob = decode(m.SnapshotResponse, body).blob
             write(blob)
             size += len(blob)
@@ -226,6 +242,7 @@ class Client:
         request = m.WatchRequest(
             create_request=m.WatchCreateRequest(key, range_end, start_revision)
         )
+        self._log_in_if_needed()
         connection = self._dial(self.endpoints[self._first], self._timeout_s)
         try:
             _, stream = connection.open(
@@ -233,6 +250,7 @@ class Client:
                 encode(request),
                 end=False,
                 timeout_s=self._timeout_s,
+                metadata=self._metadata,
             )
             for body in connection.messages(stream, None):
                 yield decode(m.WatchResponse, body)
@@ -248,9 +266,39 @@ class Client:
 
         Raises:
             RequestError: the cluster answered with an error.
+            LoginError: it did not accept name and password.
             Unavailable: nobody could answer in time.
         """
+        self._log_in_if_needed()
         body = encode(request)
+        try:
+            return decode(response, self._unary(path, body, is_write=is_write))
+        except RequestError as error:
+            if error.code != Code.UNAUTHENTICATED or not self._username:
+                raise
+        # The token has ended; what was refused for that was certainly not done.
+        self._is_logged_in = False
+        self._log_in_if_needed()
+        return decode(response, self._unary(path, body, is_write=is_write))
+
+    def _log_in_if_needed(self) -> None:
+        """Get a token, unless there is one or auth is off."""
+        if self._is_logged_in:
+            return
+        self._metadata = ()
+        request = ma.AuthenticateRequest(self._username, self._password)
+        path = b"/etcdserverpb.Auth/Authenticate"
+        try:
+            answer = self._unary(path, encode(request), is_write=False)
+        except RequestError as error:
+            if "authentication is not enabled" not in error.message:
+                raise LoginError(error.code, error.message, error.endpoint) from None
+        else:
+            token = decode(ma.AuthenticateResponse, answer).token
+            self._metadata = ((b"token", token.encode()),)
+        self._is_logged_in = True
+
+    def _unary(self, path: bytes, body: bytes, *, is_write: bool) -> bytes:
         deadline = time.monotonic() + self._timeout_s
         last: Unavailable | None = None
         while True:
@@ -263,14 +311,14 @@ class Client:
                 share = left / (len(self.endpoints) - position)
                 try:
                     connection = self._connect(self.endpoints[at], share)
-                    answer = connection.unary(path, body, share)
+                    answer = connection.unary(path, body, share, self._metadata)
                 except Unavailable as error:
                     last = error
                     if is_write and error.is_ambiguous:
                         raise
                     continue
                 self._first = at
-                return decode(response, answer)
+                return answer
             if time.monotonic() + RETRY_PAUSE_S >= deadline:
                 raise last or Unavailable(f"no answer within {self._timeout_s} s")
             time.sleep(RETRY_PAUSE_S)

@@ -17,6 +17,8 @@ from etcdwire.http2_client import ClientSession, ClientStream
 from kvclient.errors import RETRYABLE_CODES, KvClientError, RequestError, Unavailable
 
 USER_AGENT = b"kvclient/0.1"
+Metadata = tuple[tuple[bytes, bytes], ...]
+"""Further headers of a call: the token of who is logged in."""
 READ_BYTES = 256 << 10
 
 
@@ -122,25 +124,27 @@ class Connection:
         """Close."""
         self._socket.close()
 
-    def unary(self, path: bytes, body: bytes, timeout_s: float) -> bytes:
+    def unary(self, path: bytes, body: bytes, timeout_s: float, metadata: Metadata = ()) -> bytes:
         """One call: the answer's message.
 
         Raises:
             RequestError: the server answered with an error.
             Unavailable: no answer in time, or the connection broke.
         """
-        messages = list(self.stream(path, body, timeout_s))
+        messages = list(self.stream(path, body, timeout_s, metadata))
         if not messages:
             raise Unavailable("empty answer", self.endpoint, is_ambiguous=True)
         return messages[0]
 
-    def stream(self, path: bytes, body: bytes, timeout_s: float) -> Iterator[bytes]:
+    def stream(
+        self, path: bytes, body: bytes, timeout_s: float, metadata: Metadata = ()
+    ) -> Iterator[bytes]:
         """A call with a streamed answer; ``timeout_s`` bounds each wait for more.
 
         Raises:
             RequestError, Unavailable: see ``unary``.
         """
-        stream_id, stream = self.open(path, body, end=True, timeout_s=timeout_s)
+        stream_id, stream = self.open(path, body, end=True, timeout_s=timeout_s, metadata=metadata)
         try:
             yield from self.messages(stream, timeout_s)
         finally:
@@ -151,7 +155,13 @@ class Connection:
                 self._flush_quietly()
 
     def open(
-        self, path: bytes, body: bytes, *, end: bool, timeout_s: float
+        self,
+        path: bytes,
+        body: bytes,
+        *,
+        end: bool,
+        timeout_s: float,
+        metadata: Metadata = (),
     ) -> tuple[int, ClientStream]:
         """Begin a call."""
         headers = (
@@ -162,6 +172,7 @@ class Connection:
             (b"content-type", b"application/grpc"),
             (b"user-agent", USER_AGENT),
             (b"te", b"trailers"),
+            *metadata,
         )
         stream_id = self._session.request(headers, grpc.frame(body), end=end)
         stream = self._session.streams[stream_id]

@@ -22,6 +22,10 @@ class RequestError(KvClientError):
         self.code = code
 
 
+class LoginError(RequestError):
+    """Name and password were not accepted."""
+
+
 class Unavailable(KvClientError):  # noqa: N818 - it names the state
     """No endpoint could answer in time.
 

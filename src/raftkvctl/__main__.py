@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from kvclient import KvClientError
-from raftkvctl import options, v2, v3
+from kvclient import KvClientError, LoginError
+from raftkvctl import options, printing, v2, v3
 
 EXIT_ERROR = 1
 EXIT_BAD_CONNECTION = 2
+EXIT_BAD_FORMAT = 4
 EXIT_BAD_ARGUMENTS = 128
 
 
@@ -22,10 +24,10 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code (etcdctl's)."""
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     options.add_global_flags(common)
     mode = _mode(arguments)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="raftkvctl",
         description=f"Command line for the v{mode} API (ETCDCTL_API or --api choose 2 or 3).",
         parents=[common],
@@ -38,11 +40,17 @@ def run(arguments: Sequence[str]) -> int:
     except options.UsageError as error:
         print(f"Error: {error}", file=sys.stderr)
         return EXIT_BAD_ARGUMENTS
+    except LoginError as error:
+        print(f"Error: {error.message}", file=sys.stderr)
+        return EXIT_BAD_CONNECTION
     except KvClientError as error:
         print(f"Error: {error.message}", file=sys.stderr)
         if error.endpoint:
             print(f"       (asked {error.endpoint})", file=sys.stderr)
         return EXIT_ERROR
+    except printing.UnsupportedFormatError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return EXIT_BAD_FORMAT
     except v2.V2CommandError as error:
         print(f"Error:  {error}", file=sys.stderr)
         return error.exit_code
@@ -52,6 +60,15 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in etcdctl's form, with its exit code."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line; ``--help`` has the rest."""
+        print(f"Error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(EXIT_BAD_ARGUMENTS)
 
 
 def _mode(arguments: Sequence[str]) -> str:

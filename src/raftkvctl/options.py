@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvclient import ClientTLS
+from kvclient import Client, ClientTLS
 
 
 class UsageError(Exception):
@@ -22,6 +23,8 @@ class Options:
     timeout_s: float
     output: str
     use_hex: bool
+    username: str = ""
+    password: str = ""
 
 
 def add_global_flags(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,8 @@ def add_global_flags(parser: argparse.ArgumentParser) -> None:
     add("--command-timeout", "--timeout", "--total-timeout", default=none, metavar="5s")
     add("--dial-timeout", default=none, metavar="2s", help="accepted")
     add("--write-out", "-w", "--output", "-o", default=none, choices=_FORMATS)
+    add("--user", default=none, metavar="NAME[:PASSWORD]", help="asks for a missing password")
+    add("--password", default=none, help="then --user is the name alone")
     add("--hex", action="store_true", default=none, help="print keys and values in hex")
     add("--api", default=none, choices=("2", "3"), help="API mode; also ETCDCTL_API")
     add("--debug", action="store_true", default=none, help="accepted")
@@ -76,6 +81,9 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Op
     listed = tuple(e.strip() for e in endpoints.split(",") if e.strip())
     if not listed:
         raise UsageError("--endpoints is empty")
+    username, password = _credentials(
+        pick("user", "ETCDCTL_USER"), pick("password", "ETCDCTL_PASSWORD")
+    )
     secure = bool(tls.ca_file or tls.cert_file)
     return Options(
         tuple(e if "://" in e else ("https://" if secure else "http://") + e for e in listed),
@@ -83,6 +91,28 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Op
         parse_duration_s(pick("command_timeout", "ETCDCTL_COMMAND_TIMEOUT", default="5s")),
         pick("write_out", "ETCDCTL_WRITE_OUT", default="simple"),
         bool(getattr(arguments, "hex", False)),
+        username,
+        password,
+    )
+
+
+def _credentials(user: str, password: str) -> tuple[str, str]:
+    if not user:
+        return "", ""
+    if password:
+        return user, password
+    name, colon, given = user.partition(":")
+    return name, given if colon else getpass.getpass("Password: ")
+
+
+def connect(options: Options, endpoint: str | None = None) -> Client:
+    """A client of the chosen endpoints, or of one."""
+    return Client(
+        options.endpoints if endpoint is None else (endpoint,),
+        tls=options.tls,
+        timeout_s=options.timeout_s,
+        username=options.username,
+        password=options.password,
     )
 
 

@@ -6,9 +6,9 @@ import base64
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from etcdwire.messages import KeyValue
+from etcdwire.messages import KeyValue, ResponseHeader
 from etcdwire.protobuf import ENUMS, Kind, Message
 
 
@@ -114,3 +114,50 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             + "|"
         )
     print(line)
+
+
+class UnsupportedFormatError(Exception):
+    """A command does not know this output format; exit code 4, as etcdctl's."""
+
+
+def refuse(output: str) -> None:
+    """Say that a format is not for this command.
+
+    Raises:
+        UnsupportedFormatError: always.
+    """
+    raise UnsupportedFormatError(f"{output} not supported as output format")
+
+
+def print_header_fields(header: ResponseHeader | None) -> None:
+    """The header's lines of the fields format."""
+    found = header or ResponseHeader()
+    print(f'"ClusterID" : {found.cluster_id}')
+    print(f'"MemberID" : {found.member_id}')
+    print(f'"Revision" : {found.revision}')
+    print(f'"RaftTerm" : {found.raft_term}')
+
+
+def quoted(data: bytes) -> str:
+    """Bytes as Go's ``%q`` writes a string."""
+    out = ['"']
+    for char in data.decode("utf-8", "surrogateescape"):
+        code = ord(char)
+        if char in '"\\':
+            out.append("\\" + char)
+        elif char in _GO_ESCAPES:
+            out.append(_GO_ESCAPES[char])
+        elif 0xDC80 <= code <= 0xDCFF:
+            out.append(f"\\x{code - 0xDC00:02x}")
+        elif code < 0x20 or code == 0x7F:
+            out.append(f"\\x{code:02x}")
+        elif char.isprintable():
+            out.append(char)
+        else:
+            out.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return "".join(out) + '"'
+
+
+_GO_ESCAPES: Final = {
+    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
+}  # fmt: skip

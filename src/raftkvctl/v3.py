@@ -11,9 +11,10 @@ from pathlib import Path
 
 from etcdwire import messages as m
 from etcdwire.protobuf import Message
-from kvclient import Client, KvClientError, prefix_end
-from raftkvctl import member_directory, printing, restore, txn_text
+from kvclient import KvClientError, prefix_end
+from raftkvctl import member_directory, printing, restore, txn_text, users
 from raftkvctl.options import Options, UsageError
+from raftkvctl.options import connect as _client
 
 Command = Callable[[Options, argparse.Namespace], int]
 
@@ -59,6 +60,7 @@ def add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     command = add("move-leader", _move_leader, "hand leadership to another member")
     command.add_argument("target", help="member id in hex")
     _add_snapshot_commands(commands, common)
+    users.add_commands(commands, common)
     command = add("inspect", _inspect, "what a stopped member's directory holds, as JSON")
     command.add_argument("data_dir", type=Path)
     command.add_argument("--wal-dir", type=Path, default=None)
@@ -141,11 +143,6 @@ def _add_snapshot_commands(
         "--mark-compacted", action="store_true", help="refuse what is older than the new revision"
     )
     command.set_defaults(run=_snapshot_restore)
-
-
-def _client(options: Options, endpoint: str | None = None) -> Client:
-    endpoints = options.endpoints if endpoint is None else (endpoint,)
-    return Client(endpoints, tls=options.tls, timeout_s=options.timeout_s)
 
 
 def _bytes(text: str) -> bytes:

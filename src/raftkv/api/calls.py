@@ -7,17 +7,44 @@ from typing import Protocol
 
 from etcdwire.errors import ApiError
 from raftkv.api.host import Host, error_of
+from raftkv.auth.rights import Rights
+from raftkv.replica.commands import encode_as_user
 from raftkv.replica.effects import Rejected
+
+
+class Identity:
+    """A user, and what the user may do at one auth revision."""
+
+    __slots__ = ("is_applied", "name", "revision", "rights")
+
+    def __init__(self, name: str, revision: int, rights: Rights) -> None:
+        self.name = name
+        self.revision = revision
+        self.rights = rights
+        self.is_applied = False
+        """A write with this identity was applied: the log has checked the revision."""
 
 
 class Call(Protocol):
     """A unary call: exactly one of the two methods is called, once."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who calls; None while auth is off, and for methods that are open to all."""
 
     def ok(self, body: bytes) -> None:
         """Answer with an encoded response message."""
 
     def fail(self, error: ApiError) -> None:
         """Answer with an error."""
+
+
+def propose(host: Host, call: Call, command: bytes) -> None:
+    """Replicate a v3 write on behalf of its caller and answer with the result."""
+    identity = call.identity
+    if identity is not None:
+        command = encode_as_user(identity.name, identity.revision, command)
+    host.propose(command, WriteToken(host, call))
 
 
 class WriteToken:
@@ -33,6 +60,9 @@ class WriteToken:
         """Answer."""
         if isinstance(result, tuple):
             host = self._host
+            identity = self._call.identity
+            if identity is not None:
+                identity.is_applied = True
             self._call.ok(host.headers.encode(result[0], host.term) + result[1])
         elif isinstance(result, ApiError):
             self._call.fail(result)

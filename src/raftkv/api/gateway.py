@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from etcdwire import messages as m
 from etcdwire.errors import HTTP_STATUS, ApiError, Code
 from etcdwire.json_v3 import JsonError, dumps, loads, to_json
 from etcdwire.protobuf import DecodeError, Message, decode, encode
 from raftkv.api import v3_maintenance
+from raftkv.api.access import Level, admit, caller_of, dispatch
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest, method_not_allowed
 from raftkv.api.services import SNAPSHOT_GATEWAY, UNARY_BY_GATEWAY, WATCH_GATEWAY
@@ -30,13 +31,24 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         _watch(host, request, reply)
         return
     if request.path in SNAPSHOT_GATEWAY:
-        v3_maintenance.snapshot(host, _ResultStream(reply, m.SnapshotResponse))
+        stream = _ResultStream(reply, m.SnapshotResponse)
+        admit(
+            host,
+            caller_of(request.headers, request.common_name),
+            Level.ROOT,
+            lambda: v3_maintenance.snapshot(host, stream),
+            _JsonCall(reply, m.SnapshotResponse).fail,
+        )
         return
     method = UNARY_BY_GATEWAY[request.path]
     call = _JsonCall(reply, method.response)
     try:
         message = loads(method.request, request.body)
-        method.handler(host, call, encode(message))
+        if host.machine.auth.enabled:
+            caller = caller_of(request.headers, request.common_name)
+            dispatch(host, call, caller, method.level, method.handler, encode(message))
+        else:
+            method.handler(host, call, encode(message))
     except JsonError as error:
         call.fail(ApiError(Code.INVALID_ARGUMENT, str(error)))
     except DecodeError as error:
@@ -54,6 +66,7 @@ class _JsonCall:
     """A unary call whose answer is JSON."""
 
     __slots__ = ("_reply", "_response")
+    identity: Final = None
 
     def __init__(self, reply: HttpReply, response: type[Message]) -> None:
         self._reply = reply
@@ -117,7 +130,7 @@ def _watch(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         except JsonError as error:
             _JsonCall(reply, m.WatchResponse).fail(ApiError(Code.INVALID_ARGUMENT, str(error)))
             return
-    watch = WatchStream(host, stream)
+    watch = WatchStream(host, stream, caller_of(request.headers, request.common_name))
     reply.on_close(watch.close)
     for message in requests:
         watch.receive(encode(message))

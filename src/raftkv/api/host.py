@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from etcdwire import errors
 from etcdwire.errors import ApiError
@@ -13,6 +13,8 @@ from raftkv.replica.effects import Rejected, Rejection
 from raftkv.replica.machine import Machine
 from raftkv.replica.views import FollowerProgress
 from raftkv.values import ClusterId, Index, MemberId, Membership, MembershipChange, Term
+
+T = TypeVar("T")
 
 
 class Token(Protocol):
@@ -28,6 +30,19 @@ class Token(Protocol):
         """There is no result."""
 
 
+class Logins(Protocol):
+    """How users prove who they are: the tokens of one member."""
+
+    def user_of(self, token: str) -> str | None:
+        """The user behind a token, None when it is unknown or over."""
+
+    def issue(self, name: str, credential_revision: int, answer: Callable[[object], None]) -> None:
+        """Make a token for a user whose password was right.
+
+        ``answer`` gets the token's text, or the ``ApiError`` that stands in its place.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits that an operator may set."""
@@ -35,6 +50,20 @@ class Limits:
     max_txn_ops: int
     max_request_bytes: int
     quota_bytes: int
+
+
+class BasicLogins(Protocol):
+    """Checks of HTTP basic names and passwords."""
+
+    def check(self, host: Any, name: str, password: str, done: Callable[[bool], None]) -> None:
+        """Call ``done`` with whether the password is the user's."""
+
+
+class Recheckable(Protocol):
+    """Something open that rests on a user's rights."""
+
+    def recheck(self) -> None:
+        """Users or roles changed: end what is no longer allowed."""
 
 
 class Host(Protocol):
@@ -49,6 +78,11 @@ class Host(Protocol):
     enable_v2: bool
     enable_gateway: bool
     strict_reconfig: bool
+    logins: Logins
+    bcrypt_cost: int
+    basic_logins: BasicLogins
+    watch_streams: set[Recheckable]
+    """Open Watch calls: they end when their user loses the right to them."""
 
     @property
     def term(self) -> Term:
@@ -109,6 +143,13 @@ class Host(Protocol):
 
     def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
         """Flush, then hand over a consistent snapshot of everything applied so far."""
+
+    def run_aside(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Do slow arithmetic on another thread, then call ``done`` on the loop.
+
+        Raises:
+            UnavailableError: too much of it is waiting already.
+        """
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
         """Run something later on the loop."""

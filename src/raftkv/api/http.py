@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from raftkv.api.calls import Identity
 
 JSON: Final = (b"Content-Type", b"application/json")
 TEXT: Final = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -24,6 +27,10 @@ class HttpRequest:
     headers: dict[bytes, bytes]
     """Lower-case names."""
     body: bytes
+    common_name: str = ""
+    """Of the client certificate; empty unless the listener demands certificates."""
+    identity: Identity | None = None
+    """Who asks, once that is checked; None while auth is off."""
 
 
 class HttpReply(Protocol):

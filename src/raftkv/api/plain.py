@@ -8,7 +8,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from raftkv.api import gateway, metrics, v2_keys, v2_members
+from raftkv.api import gateway, metrics, v2_access, v2_keys, v2_members
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, TEXT, HttpReply, HttpRequest, method_not_allowed, not_found
 from raftkv.api.v3_maintenance import API_VERSION, CLUSTER_VERSION
@@ -36,7 +36,7 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         reply.respond(301, ((b"Location", location.encode()),), b"")
         return
     if path.startswith("/v2/"):
-        if host.enable_v2 and _handle_v2(host, request, reply):
+        if host.enable_v2 and handle_v2(host, request, reply):
             return
     elif path.startswith("/v3") and gateway.is_gateway_path(path):
         if host.enable_gateway:
@@ -79,7 +79,21 @@ def handle_peer_plane(host: Host, request: HttpRequest, reply: HttpReply) -> Non
         not_found(reply)
 
 
-def _handle_v2(host: Host, request: HttpRequest, reply: HttpReply) -> bool:
+def handle_v2(host: Host, request: HttpRequest, reply: HttpReply) -> bool:
+    """Serve a request under ``/v2/``; whether the path is known."""
+    if request.path == "/v2" or not request.path.startswith(_V2_PATHS):
+        return False
+    if host.machine.auth.enabled:
+        v2_access.admit(host, request, reply, lambda: _route_v2(host, request, reply))
+    else:
+        _route_v2(host, request, reply)
+    return True
+
+
+_V2_PATHS: Final = (v2_keys.PREFIX, v2_members.PREFIX, "/v2/machines", "/v2/stats/self")
+
+
+def _route_v2(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     path = request.path
     if path == v2_keys.PREFIX or path.startswith(v2_keys.PREFIX + "/"):
         v2_keys.handle(host, request, reply)
@@ -90,8 +104,7 @@ def _handle_v2(host: Host, request: HttpRequest, reply: HttpReply) -> bool:
     elif path == "/v2/stats/self":
         _stats_self(host, reply)
     else:
-        return False
-    return True
+        not_found(reply)
 
 
 def _stats_self(host: Host, reply: HttpReply) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from etcdwire import messages as m
+from etcdwire import messages_auth as ma
 from etcdwire.protobuf import Message
-from raftkv.api import v3_cluster, v3_kv, v3_maintenance
+from raftkv.api import v3_auth, v3_cluster, v3_kv, v3_maintenance
+from raftkv.api.access import Level
 from raftkv.api.calls import Call
 from raftkv.api.host import Host
 
@@ -25,11 +27,14 @@ class Unary:
     handler: Handler
     gateway: str
     """Path behind ``/v3``."""
+    level: Level = Level.USER
+    """What it asks of its caller while auth is on; rights on keys are the handler's matter."""
 
 
 _KV: Final = b"/etcdserverpb.KV/"
 _CLUSTER: Final = b"/etcdserverpb.Cluster/"
 _MAINTENANCE: Final = b"/etcdserverpb.Maintenance/"
+_AUTH: Final = b"/etcdserverpb.Auth/"
 
 UNARY: Final = (
     Unary(_KV + b"Put", m.PutRequest, m.PutResponse, v3_kv.put, "/kv/put"),
@@ -62,6 +67,7 @@ UNARY: Final = (
         m.MemberAddResponse,
         v3_cluster.member_add,
         "/cluster/member/add",
+        Level.ROOT,
     ),
     Unary(
         _CLUSTER + b"MemberPromote",
@@ -69,6 +75,7 @@ UNARY: Final = (
         m.MemberPromoteResponse,
         v3_cluster.member_promote,
         "/cluster/member/promote",
+        Level.ROOT,
     ),
     Unary(
         _CLUSTER + b"MemberRemove",
@@ -76,6 +83,7 @@ UNARY: Final = (
         m.MemberRemoveResponse,
         v3_cluster.member_remove,
         "/cluster/member/remove",
+        Level.ROOT,
     ),
     Unary(
         _CLUSTER + b"MemberUpdate",
@@ -83,6 +91,7 @@ UNARY: Final = (
         m.MemberUpdateResponse,
         v3_cluster.member_update,
         "/cluster/member/update",
+        Level.ROOT,
     ),
     Unary(
         _MAINTENANCE + b"Status",
@@ -90,6 +99,7 @@ UNARY: Final = (
         m.StatusResponse,
         v3_maintenance.status,
         "/maintenance/status",
+        Level.OPEN,
     ),
     Unary(
         _MAINTENANCE + b"Alarm",
@@ -104,6 +114,134 @@ UNARY: Final = (
         m.MoveLeaderResponse,
         v3_maintenance.move_leader,
         "/maintenance/transfer-leadership",
+        Level.ROOT,
+    ),
+    *(
+        Unary(_AUTH + name.encode(), request, response, handler, f"/auth/{path}", level)
+        for name, request, response, handler, path, level in (
+            ("AuthEnable", ma.Nothing, ma.HeaderOnly, v3_auth.enable, "enable", Level.ROOT),
+            ("AuthDisable", ma.Nothing, ma.HeaderOnly, v3_auth.disable, "disable", Level.ROOT),
+            (
+                "AuthStatus",
+                ma.Nothing,
+                ma.AuthStatusResponse,
+                v3_auth.status,
+                "status",
+                Level.ROOT,
+            ),
+            (
+                "Authenticate",
+                ma.AuthenticateRequest,
+                ma.AuthenticateResponse,
+                v3_auth.authenticate,
+                "authenticate",
+                Level.OPEN,
+            ),
+            (
+                "UserAdd",
+                ma.AuthUserAddRequest,
+                ma.HeaderOnly,
+                v3_auth.user_add,
+                "user/add",
+                Level.ROOT,
+            ),
+            (
+                "UserGet",
+                ma.AuthUserNameRequest,
+                ma.AuthUserGetResponse,
+                v3_auth.user_get,
+                "user/get",
+                Level.USER,
+            ),
+            (
+                "UserList",
+                ma.Nothing,
+                ma.AuthUserListResponse,
+                v3_auth.user_list,
+                "user/list",
+                Level.ROOT,
+            ),
+            (
+                "UserDelete",
+                ma.AuthUserNameRequest,
+                ma.HeaderOnly,
+                v3_auth.user_delete,
+                "user/delete",
+                Level.ROOT,
+            ),
+            (
+                "UserChangePassword",
+                ma.AuthUserChangePasswordRequest,
+                ma.HeaderOnly,
+                v3_auth.user_change_password,
+                "user/changepw",
+                Level.ROOT,
+            ),
+            (
+                "UserGrantRole",
+                ma.AuthUserGrantRoleRequest,
+                ma.HeaderOnly,
+                v3_auth.user_grant_role,
+                "user/grant",
+                Level.ROOT,
+            ),
+            (
+                "UserRevokeRole",
+                ma.AuthUserRevokeRoleRequest,
+                ma.HeaderOnly,
+                v3_auth.user_revoke_role,
+                "user/revoke",
+                Level.ROOT,
+            ),
+            (
+                "RoleAdd",
+                ma.AuthRoleAddRequest,
+                ma.HeaderOnly,
+                v3_auth.role_add,
+                "role/add",
+                Level.ROOT,
+            ),
+            (
+                "RoleGet",
+                ma.AuthRoleRequest,
+                ma.AuthRoleGetResponse,
+                v3_auth.role_get,
+                "role/get",
+                Level.USER,
+            ),
+            (
+                "RoleList",
+                ma.Nothing,
+                ma.AuthRoleListResponse,
+                v3_auth.role_list,
+                "role/list",
+                Level.ROOT,
+            ),
+            (
+                "RoleDelete",
+                ma.AuthRoleRequest,
+                ma.HeaderOnly,
+                v3_auth.role_delete,
+                "role/delete",
+                Level.ROOT,
+            ),
+            (
+                "RoleGrantPermission",
+                ma.AuthRoleGrantPermissionRequest,
+                ma.HeaderOnly,
+                v3_auth.role_grant_permission,
+                "role/grant",
+                Level.ROOT,
+            ),
+            (
+                "RoleRevokePermission",
+                ma.AuthRoleRevokePermissionRequest,
+                ma.HeaderOnly,
+                v3_auth.role_revoke_permission,
+                "role/revoke",
+                Level.ROOT,
+            ),
+        )
     ),
 )
 UNARY_BY_PATH: Final = {method.path: method for method in UNARY}

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
+from etcdwire.errors import AUTH_OLD_REVISION, ApiError
 from etcdwire.json_v2 import encode_error, encode_event
+from raftkv.api import v2_access
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest, method_not_allowed
-from raftkv.replica.commands import CommandV2, MethodV2, encode_v2
+from raftkv.replica.commands import CommandV2, MethodV2, encode_as_user, encode_v2
 from raftkv.replica.effects import Rejected, Rejection
 from raftkv.store import errors_v2 as e
 from raftkv.store.errors_v2 import V2Error
@@ -55,10 +57,13 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         _respond_error(host, reply, error, 0)
         return
     if request.method in ("GET", "HEAD"):
-        _get(host, reply, parameters)
+        _get(host, request, reply, parameters)
         return
-    command = _to_command(host, request.method, parameters)
-    host.propose(encode_v2(command), _WriteToken(host, reply))
+    command = encode_v2(_to_command(host, request.method, parameters))
+    if request.identity is not None:
+        identity = request.identity
+        command = encode_as_user(identity.name, identity.revision, command)
+    host.propose(command, _WriteToken(host, reply, request))
 
 
 def parse(request: HttpRequest) -> Parameters:
@@ -202,9 +207,9 @@ def _to_command(host: Host, method: str, p: Parameters) -> CommandV2:
     )
 
 
-def _get(host: Host, reply: HttpReply, p: Parameters) -> None:
+def _get(host: Host, request: HttpRequest, reply: HttpReply, p: Parameters) -> None:
     if p.wait:
-        _wait(host, reply, p)
+        _wait(host, request, reply, p)
     elif p.quorum:
         host.read(_ReadToken(host, reply, p))
     else:
@@ -221,7 +226,7 @@ def _answer_get(host: Host, reply: HttpReply, p: Parameters) -> None:
     _respond_event(host, reply, event)
 
 
-def _wait(host: Host, reply: HttpReply, p: Parameters) -> None:
+def _wait(host: Host, request: HttpRequest, reply: HttpReply, p: Parameters) -> None:
     history, tree = host.machine.history_v2, host.machine.tree
     opened_at = tree.index
     head = _headers(host, opened_at)
@@ -238,13 +243,39 @@ def _wait(host: Host, reply: HttpReply, p: Parameters) -> None:
         _respond_error(host, reply, error, opened_at)
         return
     reply.start(200, head)
-    reply.on_close(lambda: history.remove(waiter))
+    right = _WaitRight(host, request, reply)
+    host.watch_streams.add(right)
+
+    def closed() -> None:
+        host.watch_streams.discard(right)
+        history.remove(waiter)
+
+    reply.on_close(closed)
     while found is not None:
         call.deliver(found)
         if not p.stream:
             return
         found = history.find(p.path, found.store_index + 1, tree.index, recursive=p.recursive)
     history.add(waiter)
+
+
+class _WaitRight:
+    """What a waiting client's answer rests on: it ends when the user loses the right to v2."""
+
+    __slots__ = ("_host", "_reply", "_request")
+
+    def __init__(self, host: Host, request: HttpRequest, reply: HttpReply) -> None:
+        self._host = host
+        self._request = request
+        self._reply = reply
+
+    def recheck(self) -> None:
+        """See ``host.Recheckable``."""
+        auth, identity = self._host.machine.auth, self._request.identity
+        name = identity.name if identity is not None else self._request.common_name
+        rights = auth.rights_of(name)
+        if auth.enabled and (rights is None or not rights.has_all_keys):
+            self._reply.finish()
 
 
 class _WaitCall:
@@ -266,11 +297,12 @@ class _WaitCall:
 class _WriteToken:
     """A v2 write under way."""
 
-    __slots__ = ("_host", "_reply")
+    __slots__ = ("_host", "_reply", "_request")
 
-    def __init__(self, host: Host, reply: HttpReply) -> None:
+    def __init__(self, host: Host, reply: HttpReply, request: HttpRequest) -> None:
         self._host = host
         self._reply = reply
+        self._request = request
 
     def applied(self, result: object) -> None:
         """Answer."""
@@ -278,6 +310,11 @@ class _WriteToken:
             _respond_event(self._host, self._reply, result)
         elif isinstance(result, V2Error):
             _respond_error(self._host, self._reply, result, result.index)
+        elif result is AUTH_OLD_REVISION:  # rights changed, nothing was done: begin anew
+            request, reply = self._request, self._reply
+            v2_access.admit(self._host, request, reply, lambda: handle(self._host, request, reply))
+        elif isinstance(result, ApiError):
+            v2_access.deny(self._reply)
         else:
             raise TypeError(f"result {result!r} of a v2 write")
 

@@ -13,8 +13,9 @@ from etcdwire.messages import (
     TxnRequest,
 )
 from etcdwire.protobuf import decode
-from raftkv.api.calls import Call, ReadToken, WriteToken
+from raftkv.api.calls import Call, ReadToken, propose
 from raftkv.api.host import Host, error_of
+from raftkv.auth import policy
 from raftkv.replica.commands import CommandKind, encode_compact
 from raftkv.replica.effects import Rejected
 from raftkv.store.ranges import answer_range
@@ -36,24 +37,31 @@ def put(host: Host, call: Call, data: bytes) -> None:
     """Put."""
     request = decode_put(data)
     check_put(request)
+    if call.identity is not None:
+        policy.check_put(call.identity.rights, request)
     if request.lease:
         raise errors.LEASE_NOT_FOUND
     _check_size(host, data)
     _check_quota(host)
-    host.propose(_PUT + data, WriteToken(host, call))
+    propose(host, call, _PUT + data)
 
 
 def delete_range(host: Host, call: Call, data: bytes) -> None:
     """DeleteRange."""
-    check_delete(decode(DeleteRangeRequest, data))
+    request = decode(DeleteRangeRequest, data)
+    check_delete(request)
+    if call.identity is not None:
+        policy.check_delete(call.identity.rights, request)
     _check_size(host, data)
-    host.propose(_DELETE_RANGE + data, WriteToken(host, call))
+    propose(host, call, _DELETE_RANGE + data)
 
 
 def range_(host: Host, call: Call, data: bytes) -> None:
     """Range."""
     request = decode_range(data)
     check_range(request)
+    if call.identity is not None:
+        policy.check_range(call.identity.rights, request)
     if request.serializable:
         _answer(host, request, call)
         return
@@ -67,7 +75,9 @@ def compact(host: Host, call: Call, data: bytes) -> None:
     request = decode(CompactionRequest, data)
     if request.revision < 0:
         raise errors.COMPACTED
-    host.propose(encode_compact(request.revision), WriteToken(host, call))
+    if call.identity is not None and not call.identity.rights.has_all_keys:
+        raise errors.PERMISSION_DENIED
+    propose(host, call, encode_compact(request.revision))
 
 
 def txn(host: Host, call: Call, data: bytes) -> None:
@@ -75,12 +85,14 @@ def txn(host: Host, call: Call, data: bytes) -> None:
     request = decode(TxnRequest, data)
     check_compares(request)
     check_txn(request, host.limits.max_txn_ops)
+    if call.identity is not None:
+        policy.check_txn(call.identity.rights, request)
     _check_leases(request)
     _check_size(host, data)
     if not _is_read_only(request):
         if any(operation.request_put is not None for operation in _operations(request)):
             _check_quota(host)
-        host.propose(_TXN + data, WriteToken(host, call))
+        propose(host, call, _TXN + data)
         return
 
     def answer(call: Call) -> None:

@@ -7,12 +7,14 @@ catching up, so that its memory here is bounded by ``PENDING_BYTES_MAX``.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from etcdwire import messages as m
-from etcdwire.errors import Code, RequestError
+from etcdwire.errors import PERMISSION_DENIED, Code, RequestError
 from etcdwire.messages import WatchFilter
 from etcdwire.protobuf import DecodeError, decode, encode, encode_varint
+from raftkv.api.access import TOKEN_WAIT_S, TOKEN_WAITS_MAX, Caller, identify, is_token_ahead
 from raftkv.api.host import Host
 from raftkv.api.v3_maintenance import OutStream
 from raftkv.store.mvcc import Change, key_of, main_revision
@@ -31,9 +33,16 @@ WATCHES_PER_STREAM_MAX: Final = 100_000
 class WatchStream:
     """One Watch call: its watches and their ids."""
 
-    def __init__(self, host: Host, stream: OutStream) -> None:
+    def __init__(self, host: Host, stream: OutStream, caller: Caller) -> None:
         self._host = host
         self._stream = stream
+        self._caller = caller
+        self._names: dict[int, str] = {}
+        """Watch id to the user that it was opened for; absent where auth was off."""
+        self._early: deque[bytes] = deque()
+        """Requests that wait because this member has not applied their login yet."""
+        self._early_waits = 0
+        host.watch_streams.add(self)
         self._watchers: dict[int, Watcher] = {}
         self._next_id = 0
         self._catching_up: dict[Watcher, None] = {}
@@ -43,6 +52,32 @@ class WatchStream:
 
     def receive(self, data: bytes) -> None:
         """One WatchRequest."""
+        if self._early:
+            self._early.append(data)
+            return
+        host = self._host
+        if (
+            host.machine.auth.enabled
+            and self._early_waits < TOKEN_WAITS_MAX
+            and is_token_ahead(host, self._caller)
+        ):
+            self._early.append(data)
+            host.call_later(TOKEN_WAIT_S, self._receive_early)
+            return
+        self._handle(data)
+
+    def _receive_early(self) -> None:
+        host = self._host
+        self._early_waits += 1
+        if self._early_waits < TOKEN_WAITS_MAX and is_token_ahead(host, self._caller):
+            host.call_later(TOKEN_WAIT_S, self._receive_early)
+            return
+        early, self._early = self._early, deque()
+        for data in early:
+            if self._stream.is_open:
+                self._handle(data)
+
+    def _handle(self, data: bytes) -> None:
         try:
             request = decode(m.WatchRequest, data)
         except DecodeError as error:
@@ -57,6 +92,7 @@ class WatchStream:
 
     def close(self) -> None:
         """The call ended."""
+        self._host.watch_streams.discard(self)
         for watcher in self._watchers.values():
             self._host.machine.hub.remove(watcher)
         self._watchers.clear()
@@ -77,6 +113,10 @@ class WatchStream:
         if watch_id < 0 or watch_id in self._watchers or is_empty:
             reason = "duplicate watch ID provided on the WatchStream"
             self._refuse(-1, "" if is_empty else f"etcdserver: {reason}")
+            return
+        refusal = self._find_refusal(watch_id, key, range_end)
+        if refusal:
+            self._refuse(-1, refusal)
             return
         if len(self._watchers) >= WATCHES_PER_STREAM_MAX:
             self._refuse(-1, "etcdserver: too many watches on one stream")
@@ -100,6 +140,44 @@ class WatchStream:
         else:
             self._host.machine.hub.add(watcher)
 
+    def _find_refusal(self, watch_id: int, key: bytes, range_end: bytes) -> str:
+        """Why the caller may not watch this range; empty when it may."""
+        host = self._host
+        if not host.machine.auth.enabled:
+            return ""
+        try:
+            identity = identify(host, self._caller)
+        except RequestError as error:
+            return error.message
+        if not identity.rights.may_read(key, range_end):
+            return PERMISSION_DENIED.message
+        self._names[watch_id] = identity.name
+        return ""
+
+    def recheck(self) -> None:
+        """Users or roles changed: end the watches whose user may no longer read what they show.
+
+        A watch outlives the token that opened it, but not the right.
+        """
+        auth = self._host.machine.auth
+        if not auth.enabled:
+            return
+        for watch_id, watcher in list(self._watchers.items()):
+            name = self._names.get(watch_id) or self._caller.common_name
+            rights = auth.rights_of(name) if name else None
+            if rights is None or not rights.may_read(watcher.key, watcher.range_end):
+                self._drop(watcher)
+                reason = PERMISSION_DENIED.message
+                self._send(
+                    m.WatchResponse(self._header(), watch_id, canceled=True, cancel_reason=reason)
+                )
+
+    def _drop(self, watcher: Watcher) -> None:
+        self._watchers.pop(watcher.watch_id, None)
+        self._names.pop(watcher.watch_id, None)
+        self._host.machine.hub.remove(watcher)
+        self._catching_up.pop(watcher, None)
+
     def _refuse(self, watch_id: int, reason: str) -> None:
         self._send(
             m.WatchResponse(
@@ -108,11 +186,10 @@ class WatchStream:
         )
 
     def _cancel(self, watch_id: int) -> None:
-        watcher = self._watchers.pop(watch_id, None)
+        watcher = self._watchers.get(watch_id)
         if watcher is None:
             return
-        self._host.machine.hub.remove(watcher)
-        self._catching_up.pop(watcher, None)
+        self._drop(watcher)
         self._send(m.WatchResponse(self._header(), watch_id, canceled=True))
 
     def _progress(self) -> None:

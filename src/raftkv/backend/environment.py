@@ -7,6 +7,7 @@ belong to the loop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ class Environment:
             StorageError: unreadable, in use in an incompatible way, or of a newer format.
         """
         self.directory = directory
+        self._write: lmdb.Transaction | None = None
         try:
             if not readonly:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,14 +54,17 @@ class Environment:
                 readonly=readonly,
                 mode=0o600,
             )
-            self._tables = {
-                table: self._env.open_db(name, create=not readonly)
-                for table, name in schema.TABLE_NAMES.items()
-            }
+            self._tables = {Table.META: self._env.open_db(b"meta", create=not readonly)}
+            self._check_format(readonly=readonly)  # before anything is created
+            self._open_tables(create=not readonly)
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"cannot open backend {directory}: {error}") from error
-        self._write: lmdb.Transaction | None = None
-        self._check_format(readonly=readonly)
+
+    def _open_tables(self, *, create: bool) -> None:
+        """An older format has fewer tables; a directory that is only read stays so."""
+        for table, name in schema.TABLE_NAMES.items():
+            with contextlib.suppress(lmdb.NotFoundError):
+                self._tables[table] = self._env.open_db(name, create=create)
 
     def _check_format(self, *, readonly: bool) -> None:
         with self._env.begin() as txn:
@@ -70,7 +75,7 @@ class Environment:
                 f"backend {self.directory} has format {found}, this version reads up to "
                 f"{schema.FORMAT_VERSION}: start the newer version again",
             )
-        if not found and not readonly:
+        if found < schema.FORMAT_VERSION and not readonly:
             number = schema.encode_number(schema.FORMAT_VERSION)
             self.write_rows([(Table.META, schema.META_FORMAT, number)])
             self.commit()
@@ -156,6 +161,8 @@ class View:
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """One row."""
+        if table not in self._tables:
+            return None
         value: bytes | None = self._txn.get(key, db=self._tables[table])
         return value
 
@@ -170,6 +177,8 @@ class View:
         end: bytes | None = None,
     ) -> Iterator[tuple[bytes, bytes]]:
         """Rows with start <= key < end, in order."""
+        if table not in self._tables:
+            return
         with self._txn.cursor(self._tables[table]) as cursor:
             if not cursor.set_range(start):
                 return

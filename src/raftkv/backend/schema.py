@@ -8,6 +8,11 @@ fixed-size number and the user's key is part of the value.
 | ``rows`` | row id, 8 bytes big-endian | mvccpb.KeyValue as on the wire |
 | ``v2`` | node id, 8 bytes big-endian | one node of the v2 tree (``store.tree_v2``) |
 | ``meta`` | a name below | see there |
+| ``auth`` | see ``auth.state`` | users, roles, flags |
+| ``leases`` | lease id, 8 bytes big-endian | see ``lease.lessor`` |
+| ``alarms`` | member id, 8 bytes big-endian, and kind u8 | empty |
+
+Format 1 had ``meta``, ``rows`` and ``v2`` only; it is read as one without the others.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Raised when the meaning of rows changes; a newer directory is refused."""
 
 
@@ -25,9 +30,12 @@ class Table(enum.IntEnum):
     META = 0
     ROWS = 1
     V2 = 2
+    AUTH = 3
+    LEASES = 4
+    ALARMS = 5
 
 
-TABLE_NAMES: Final = {Table.META: b"meta", Table.ROWS: b"rows", Table.V2: b"v2"}
+TABLE_NAMES: Final = {table: table.name.lower().encode() for table in Table}
 
 META_FORMAT: Final = b"format_version"
 META_CLUSTER_ID: Final = b"cluster_id"

@@ -24,6 +24,24 @@ class CommandKind(enum.IntEnum):
     V2 = 4
     V2_EXPIRE = 5
     COMPACT = 6
+    AUTH = 7
+    """A change of users, roles, or of whether auth is on; see ``auth.state.AuthOp``."""
+    AUTHENTICATE = 8
+    AS_USER = 9
+    """Another command, on behalf of a user whose rights were checked at an auth revision."""
+
+
+CLIENT_KINDS: Final = frozenset(
+    {
+        CommandKind.PUT,
+        CommandKind.DELETE_RANGE,
+        CommandKind.TXN,
+        CommandKind.V2,
+        CommandKind.COMPACT,
+        CommandKind.AUTH,
+    },
+)
+"""What clients ask for: with auth on it is only applied inside ``AS_USER``."""
 
 
 class MethodV2(enum.IntEnum):
@@ -127,3 +145,42 @@ def decode_expire(data: bytes) -> int:
     """The time in milliseconds."""
     now_ms: int = _NUMBER.unpack(data)[1]
     return now_ms
+
+
+_AS_USER: Final = struct.Struct(">BQI")
+"""Kind, auth revision, length of the name; name and command follow."""
+_LOGIN: Final = struct.Struct(">BQII")
+"""Kind, the user's credential revision, lengths; name and token prefix follow."""
+
+
+def encode_as_user(name: str, auth_revision: int, command: bytes) -> bytes:
+    """Wrap a command: apply it only if rights have not changed since they were checked."""
+    user = name.encode("utf-8", "surrogateescape")
+    return _AS_USER.pack(CommandKind.AS_USER, auth_revision, len(user)) + user + command
+
+
+def decode_as_user(data: bytes) -> tuple[str, int, bytes]:
+    """(user, auth revision, command)."""
+    _, revision, size = _AS_USER.unpack_from(data)
+    end = _AS_USER.size + size
+    return data[_AS_USER.size : end].decode("utf-8", "surrogateescape"), revision, data[end:]
+
+
+def encode_auth(op: int, request: bytes) -> bytes:
+    """One change of the auth state: operation and the request's message."""
+    return bytes((CommandKind.AUTH, op)) + request
+
+
+def encode_login(name: str, credential_revision: int, token_prefix: str) -> bytes:
+    """A login whose password was checked against the hash of that revision."""
+    user, prefix = name.encode("utf-8", "surrogateescape"), token_prefix.encode()
+    head = _LOGIN.pack(CommandKind.AUTHENTICATE, credential_revision, len(user), len(prefix))
+    return head + user + prefix
+
+
+def decode_login(data: bytes) -> tuple[str, int, str]:
+    """(name, credential revision, token prefix)."""
+    _, revision, name_size, _ = _LOGIN.unpack_from(data)
+    middle = _LOGIN.size + name_size
+    name = data[_LOGIN.size : middle].decode("utf-8", "surrogateescape")
+    return name, revision, data[middle:].decode()

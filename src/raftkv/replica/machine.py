@@ -1,4 +1,4 @@
-"""The replicated state machine: v3 store, v2 tree, and those who watch them.
+"""The replicated state machine: v3 store, v2 tree, users, and those who watch.
 
 ``apply`` looks at the command and the state, at nothing else. Results: v3 commands give
 ``(revision, response without header)``, v2 commands an ``EventV2``; an error is a value here
@@ -10,15 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from etcdwire.errors import RequestError
+from etcdwire.errors import (
+    AUTH_NOT_ENABLED,
+    AUTH_OLD_REVISION,
+    USER_EMPTY,
+    RequestError,
+)
 from etcdwire.hot import decode_put
 from etcdwire.messages import DeleteRangeRequest, TxnRequest
 from etcdwire.protobuf import decode
+from raftkv.auth.state import REQUESTS, AuthOp, AuthState
+from raftkv.auth.tokens import SimpleTokens
+from raftkv.backend.schema import Table
 from raftkv.replica.commands import (
+    CLIENT_KINDS,
     CommandKind,
     MethodV2,
+    decode_as_user,
     decode_compact,
     decode_expire,
+    decode_login,
     decode_v2,
 )
 from raftkv.store.errors_v2 import V2Error
@@ -36,39 +47,46 @@ class Unflushed:
 
     rows: list[Change]
     v2: dict[int, bytes | None]
+    others: list[tuple[Table, bytes, bytes | None]]
 
 
 class Machine:
     """One member's replicated state."""
 
-    def __init__(self, kv: KeyValueStore, tree: TreeV2) -> None:
+    def __init__(self, kv: KeyValueStore, tree: TreeV2, auth: AuthState | None = None) -> None:
         self.kv = kv
         self.tree = tree
+        self.auth = auth or AuthState()
+        self.tokens = SimpleTokens()
         self.hub = WatchHub(self._row)
         self.history_v2 = HistoryV2(tree.index)
         self._rows: list[Change] = []
+        self._index = Index(0)
 
     def _row(self, row_id: int) -> bytes:
         return self.kv.row(row_id)
 
-    def replace(self, kv: KeyValueStore, tree: TreeV2) -> None:
+    def replace(self, other: Machine) -> None:
         """Go on from an installed snapshot; watchers stay and are caught up by their owner."""
-        self.kv = kv
-        self.tree = tree
-        self.history_v2 = HistoryV2(tree.index)
+        self.kv = other.kv
+        self.tree = other.tree
+        self.auth = other.auth
+        self.history_v2 = HistoryV2(other.tree.index)
         self._rows = []
 
     def take_unflushed(self) -> Unflushed:
         """Hand over everything since the last call."""
-        taken = Unflushed(self._rows, self.tree.writes)
+        others = [(Table.AUTH, key, row) for key, row in self.auth.writes.items()]
+        taken = Unflushed(self._rows, self.tree.writes, others)
         self._rows = []
         self.tree.writes = {}
+        self.auth.writes = {}
         return taken
 
     @property
     def has_unflushed(self) -> bool:
         """Whether a flush would write rows."""
-        return bool(self._rows or self.tree.writes)
+        return bool(self._rows or self.tree.writes or self.auth.writes)
 
     def apply(
         self,
@@ -79,8 +97,26 @@ class Machine:
         /,
     ) -> Sequence[object]:
         """Apply one batch (see ``StateMachine.apply``)."""
-        del index, term, local
-        return [self._apply_one(command) for command in commands]
+        del term, local
+        self._index = index
+        apply = self._apply_guarded if self.auth.enabled else self._apply_one
+        return [apply(command) for command in commands]
+
+    def _apply_guarded(self, command: bytes) -> object:
+        """Apply one command while auth is on.
+
+        The proposer checked the caller's rights at an auth revision. That state is the same on
+        every member, so the check still holds exactly while the revision is the same; otherwise
+        nothing is done and the proposer checks again.
+        """
+        kind = command[0]
+        if kind == CommandKind.AS_USER:
+            _, revision, command = decode_as_user(command)
+            if revision != self.auth.revision:
+                return AUTH_OLD_REVISION
+        elif kind in CLIENT_KINDS:
+            return USER_EMPTY  # proposed before auth was on
+        return self._apply_one(command)
 
     def _apply_one(self, command: bytes) -> object:
         kind = command[0]
@@ -113,6 +149,12 @@ class Machine:
                 for event in self.tree.expire(decode_expire(command)):
                     self.history_v2.notify(event)
                 return None
+            if kind == CommandKind.AS_USER:  # auth was switched off meanwhile
+                return self._apply_one(decode_as_user(command)[2])
+            if kind == CommandKind.AUTH:
+                return self._apply_auth(AuthOp(command[1]), command[2:])
+            if kind == CommandKind.AUTHENTICATE:
+                return self._apply_login(command)
         except (RequestError, V2Error) as error:
             return error
         raise ValueError(f"unknown command kind {kind}: a newer version wrote it")
@@ -162,3 +204,23 @@ class Machine:
             )
         self.history_v2.notify(event)
         return event
+
+    def _apply_auth(self, op: AuthOp, data: bytes) -> tuple[int, bytes]:
+        request = decode(REQUESTS[op], data)
+        self.auth.apply(op, request)
+        if op is AuthOp.DISABLE:
+            self.tokens.clear()
+        elif op in (AuthOp.USER_DELETE, AuthOp.USER_CHANGE_PASSWORD):
+            self.tokens.forget_user(request.name)  # type: ignore[attr-defined]
+        return self.kv.revision, b""
+
+    def _apply_login(self, data: bytes) -> object:
+        name, revision, prefix = decode_login(data)
+        if not self.auth.enabled:
+            return AUTH_NOT_ENABLED
+        user = self.auth.users.get(name)
+        if user is None or user.credential_revision != revision:
+            return AUTH_OLD_REVISION
+        token = f"{prefix}.{self._index}"
+        self.tokens.assign(token, name)
+        return token

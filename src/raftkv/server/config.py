@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from raftkv.auth.passwords import COST_MAX, COST_MIN
 from raftkv.member_ids import founding_member_id
+from raftkv.server import tokens
 from raftkv.server.flags import ConfigError, RawConfig
 from raftkv.values import Member
+
+if TYPE_CHECKING:
+    from raftkv.auth.jwt import JwtTokens  # loads cryptography: only where it is used
 
 QUOTA_BYTES_DEFAULT: Final = 2 << 30
 LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
@@ -93,6 +98,10 @@ class Config:
     cors: frozenset[str]
     host_whitelist: frozenset[str]
     log_level: str
+    bcrypt_cost: int
+    auth_token_ttl_s: int
+    jwt: JwtTokens | None
+    """None for simple tokens."""
 
     def founding_members(self) -> list[Member]:
         """The members that ``--initial-cluster`` names, with the ids that etcd would give."""
@@ -162,6 +171,9 @@ def check(raw: RawConfig) -> Config:
         cors=_cors(raw),
         host_whitelist=_words(raw, "host-whitelist"),
         log_level=level,
+        bcrypt_cost=_bcrypt_cost(raw),
+        auth_token_ttl_s=max(raw.number("auth-token-ttl"), 1),
+        jwt=tokens.read_auth_token(raw.text("auth-token")),
     )
 
 
@@ -196,6 +208,13 @@ def _proxy_settings(raw: RawConfig) -> ProxySettings:
         seconds("proxy-write-timeout"),
         seconds("proxy-read-timeout"),
     )
+
+
+def _bcrypt_cost(raw: RawConfig) -> int:
+    cost = raw.number("bcrypt-cost")
+    if not COST_MIN <= cost <= COST_MAX:
+        raise ConfigError(f"--bcrypt-cost {cost} is not between {COST_MIN} and {COST_MAX}")
+    return cost
 
 
 def check_founding(config: Config) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
-from typing import Final, Protocol, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, cast
 
 from etcdwire import frames
 from etcdwire.errors import ApiError, Code
@@ -60,6 +60,8 @@ class Connections:
         self.make_codec = make_codec
         """(connection, whether it speaks HTTP/2) to its codec."""
         self.guard = guard
+        self.takes_common_names = False
+        """Whether the listener demands client certificates, so that their CN is a user's name."""
         self.open: set[Connection] = set()
         self.on_empty: Callable[[], None] = lambda: None
         """Called when the last connection is gone."""
@@ -103,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._is_touched = False
         self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._common_name: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -184,6 +187,15 @@ class Connection(asyncio.Protocol):
         if codec.should_close:
             transport.close()
 
+    @property
+    def common_name(self) -> str:
+        """The CN of the client's certificate; empty unless the listener demands one."""
+        if self._common_name is None:
+            self._common_name = ""
+            if self._group.takes_common_names and self._transport is not None:
+                self._common_name = _common_name(self._transport.get_extra_info("peercert"))
+        return self._common_name
+
     def pending_bytes(self) -> int:
         """Bytes written but not taken by the kernel."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
@@ -213,6 +225,15 @@ def address_of(transport: asyncio.BaseTransport) -> str:
     """Where a caller comes from, for the log."""
     peer = transport.get_extra_info("peername")
     return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local socket"
+
+
+def _common_name(certificate: Mapping[str, Any] | None) -> str:
+    """The subject's common name, in the form that ``ssl`` gives certificates in."""
+    for part in (certificate or {}).get("subject", ()):
+        for name, value in part:
+            if name == "commonName":
+                return str(value)
+    return ""
 
 
 def internal_error(error: Exception) -> ApiError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from raftkv.auth.state import AuthState
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
@@ -207,7 +208,7 @@ def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
     rows = ((int.from_bytes(key, "big"), row) for key, row in meta.scan(Table.V2))
     tree = TreeV2.load(rows, meta.number(schema.META_V2_INDEX))
     return (
-        Machine(kv, tree),
+        Machine(kv, tree, AuthState.load(meta.scan(Table.AUTH))),
         Index(meta.number(schema.META_APPLIED_INDEX)),
         Term(meta.number(schema.META_APPLIED_TERM)),
         meta.get(Table.META, schema.META_REPLICA_STATE) or b"",

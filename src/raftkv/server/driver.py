@@ -11,15 +11,20 @@ import asyncio
 import logging
 import os
 import random
+import secrets
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from etcdwire.hot import HeaderEncoder
-from raftkv.api.host import Limits, SnapshotSource, Token
+from raftkv.api import host
+from raftkv.api.host import Limits, Logins, Recheckable, SnapshotSource, Token
+from raftkv.api.logins import JwtLogins, SimpleLogins
+from raftkv.api.v2_access import BasicLogins
 from raftkv.api.v3_watch import WatchStream
+from raftkv.auth.tokens import SimpleTokens
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
 from raftkv.log.errors import StorageError as LogError
@@ -41,6 +46,7 @@ from raftkv.replica.inputs import (
 )
 from raftkv.replica.step import Replica
 from raftkv.replica.views import FollowerProgress
+from raftkv.server.aside import AsideThread
 from raftkv.server.config import Config
 from raftkv.server.data_dir import Opened, StoreView
 from raftkv.server.disk import FlushBatch, FlushThread, LogThread, meta_rows
@@ -66,6 +72,8 @@ COMMIT_EVERY_S: Final = 0.3
 FORGET_KEYS: Final = 1000
 """Keys looked at per flush after a compaction: about a millisecond."""
 PUBLISH_RETRY_S: Final = 1.0
+TOKEN_SWEEP_MS: Final = 5000
+T = TypeVar("T")
 _LOG: Final = logging.getLogger("raftkv")
 
 
@@ -92,6 +100,15 @@ class Driver:
         self.limits = Limits(config.max_txn_ops, config.max_request_bytes, config.quota_bytes)
         self.headers = HeaderEncoder(self.cluster_id, self.member_id)
         self.machine = opened.machine
+        self.machine.tokens = SimpleTokens(config.auth_token_ttl_s * 1000)
+        self.logins: Logins = SimpleLogins(self, _monotonic_ms, lambda: secrets.token_urlsafe(18))
+        if config.jwt is not None:
+            self.logins = JwtLogins(self, config.jwt, time.time)
+        self.basic_logins: host.BasicLogins = BasicLogins(secrets.token_bytes(32))
+        self.bcrypt_cost = config.bcrypt_cost
+        self.watch_streams: set[Recheckable] = set()
+        self._aside = AsideThread(loop)
+        self._checked_auth_revision = self.machine.auth.revision
         self.environment = opened.environment
         self.view: StoreView = opened.view
         self.peer_context = peer_context
@@ -129,6 +146,7 @@ class Driver:
         self.on_ready: Callable[[], None] = lambda: None
         self._publish_at = 0.0
         self._expire_pending = False
+        self._sweep_tokens_at_ms = 0
         self._is_stopping = False
         self._is_full = opened.environment.used_bytes() > self.limits.quota_bytes
 
@@ -152,10 +170,12 @@ class Driver:
         self._expire_parked()
         self._publish()
         self._expire_v2()
+        self._follow_auth()
 
     def stop_writing(self) -> None:
         """Flush everything and stop the threads; the loop must run no more turns after it."""
         self._is_stopping = True
+        self._aside.stop()
         self.loop.remove_reader(self._notify_fd)
         for link in self._links.values():
             link.close()
@@ -417,6 +437,23 @@ class Driver:
             self._expire_pending = True
             self.propose(encode_expire(self.now_ms), _Ignore(self._expire_done))
 
+    def _follow_auth(self) -> None:
+        """End what rests on rights that are gone, and tokens that nobody uses."""
+        revision = self.machine.auth.revision
+        if revision != self._checked_auth_revision:
+            self._checked_auth_revision = revision
+            for stream in list(self.watch_streams):
+                stream.recheck()
+        if self.machine.auth.enabled:
+            now = _monotonic_ms()
+            if now >= self._sweep_tokens_at_ms:
+                self._sweep_tokens_at_ms = now + TOKEN_SWEEP_MS
+                self.machine.tokens.sweep(now)
+
+    def run_aside(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
+        """See ``api.host.Host``."""
+        self._aside.submit(work, done)
+
     def _expire_done(self) -> None:
         self._expire_pending = False
 
@@ -454,6 +491,7 @@ class Driver:
         others: list[RowWrite] = [
             (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
         ]
+        others += unflushed.others
         # After the rows themselves: one of them may not be in the backend yet.
         others += [(Table.ROWS, i.to_bytes(8, "big"), None) for i in self._forgotten]
         self._forgotten = []
@@ -570,6 +608,10 @@ class Driver:
         token = _Ignore(done)
         self.transfer_leadership(max(ready)[1], token)
         self.loop.call_later(self.config.election_ms / 1000, token.finish)
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 class _Ignore:

@@ -81,6 +81,11 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("enable-grpc-gateway", True, "serve JSON under /v3"),
     Flag("cors", "", "origins of web pages that may use this member, or * for all"),
     Flag("host-whitelist", "*", "names under which plain http may call it, or * for all"),
+    Flag(
+        "auth-token", "simple", "simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=M,ttl=10m"
+    ),
+    Flag("auth-token-ttl", 300, "seconds that a simple token lives without use"),
+    Flag("bcrypt-cost", 10, "binary logarithm of the rounds of password hashing, 4 to 31"),
     Flag("config-file", "", "a YAML file instead of all other flags"),
 )
 BY_NAME: Final = {flag.name: flag for flag in FLAGS}
@@ -93,8 +98,6 @@ REFUSED: Final[dict[str, str]] = {
     "discovery-srv-name": "bootstrap is static",
     "auto-tls": "not served yet; give --cert-file and --key-file",
     "peer-auto-tls": "not served yet; give --peer-cert-file and --peer-key-file",
-    "auth-token": "authentication is not served yet",
-    "bcrypt-cost": "authentication is not served yet",
     "auto-compaction-mode": "compaction by itself is not served yet; `raftkvctl compaction` is",
     "auto-compaction-retention": "compaction by itself is not served yet; `raftkvctl compaction` is",
     "enable-pprof": "there is no Go runtime to profile",
@@ -116,7 +119,6 @@ REFUSED: Final[dict[str, str]] = {
     "grpc-keepalive-interval": "not served yet",
     "grpc-keepalive-timeout": "not served yet",
     "metrics": "not served yet; /metrics has one level of detail",
-    "auth-token-ttl": "authentication is not served yet",
     "log-package-levels": "use --log-level",
 }
 

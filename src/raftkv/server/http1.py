@@ -151,7 +151,9 @@ class Http1Codec:
         if "%" in raw_path:
             raw_path = unquote(raw_path, errors="surrogateescape")
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        request = HttpRequest(method, raw_path, query, self._headers, body)
+        request = HttpRequest(
+            method, raw_path, query, self._headers, body, self._connection.common_name
+        )
         reply = _Reply(
             self,
             keep_alive=parser.should_keep_alive(),

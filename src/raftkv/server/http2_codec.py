@@ -13,6 +13,7 @@ from etcdwire.hpack import encode_headers
 from etcdwire.http2 import Delivery, Head, ServerSession
 from etcdwire.protobuf import DecodeError
 from raftkv.api import v3_maintenance
+from raftkv.api.access import Level, admit, caller_of, dispatch
 from raftkv.api.host import Host
 from raftkv.api.http import Headers, HttpRequest
 from raftkv.api.services import SNAPSHOT_PATH, UNARY_BY_PATH, WATCH_PATH, Unary
@@ -107,7 +108,11 @@ class Http2Codec:
                 self._refuse_framing(call, body)
                 return
             try:
-                route.handler(self._host, call, body[5:])
+                if self._host.machine.auth.enabled:
+                    caller = caller_of(head.headers, self._connection.common_name)
+                    dispatch(self._host, call, caller, route.level, route.handler, body[5:])
+                else:
+                    route.handler(self._host, call, body[5:])
             except ApiError as error:
                 call.fail(error)
             except DecodeError as error:
@@ -147,12 +152,20 @@ class Http2Codec:
         """A Watch or Snapshot call begins."""
         stream = _GrpcStream(self, stream_id, self._whole_limit)
         self._streams[stream_id] = stream
+        host = self._host
+        caller = caller_of(head.headers, self._connection.common_name)
         if head.route == WATCH_PATH:
-            watch = WatchStream(self._host, stream)
+            watch = WatchStream(host, stream, caller)
             stream.on_message = watch.receive
             stream.on_close = watch.close
         else:
-            stream.on_message = lambda _: v3_maintenance.snapshot(self._host, stream)
+            stream.on_message = lambda _: admit(
+                host,
+                caller,
+                Level.ROOT,
+                lambda: v3_maintenance.snapshot(host, stream),
+                stream.finish,
+            )
 
     def on_data(self, stream_id: int, data: bytes) -> None:
         """A piece of a streamed call."""
@@ -197,6 +210,7 @@ class Http2Codec:
             query,
             head.headers,
             body,
+            self._connection.common_name,
         )
         reply = _PlainReply(self, stream_id, is_head=head.method == b"HEAD")
         try:
@@ -218,6 +232,7 @@ class UnaryCall:
     """A unary gRPC call (``calls.Call``)."""
 
     __slots__ = ("_codec", "_stream_id")
+    identity: Final = None
 
     def __init__(self, codec: Http2Codec, stream_id: int) -> None:
         self._codec = codec

@@ -175,6 +175,8 @@ class _Daemon:
             self._group(loop, driver, origins.protect(serve, is_tls=tls), guard, grpc=True)
             for tls in (False, True)
         )
+        for group in (client, client_tls):
+            group.takes_common_names = self._config.client_tls.client_cert_auth
         metrics = self._group(loop, driver, partial(_metrics_plane, driver), guard, grpc=False)
         peer_plain = self._group(
             loop, driver, partial(plain.handle_peer_plane, driver), _NO_GUARD, grpc=False

@@ -126,7 +126,7 @@ class SnapshotTraffic:
         view = StoreView(environment.view())
         machine, applied, term, state = load_machine(view)
         driver.use_backend(environment, view, applied)
-        driver.machine.replace(machine.kv, machine.tree)
+        driver.machine.replace(machine)
         for watcher in driver.machine.hub.take_all():
             cast(WatchStream, watcher.stream).catch_up_later(watcher)
         # At once, not in the next turn: a flush in between would store the replica's old applied

@@ -43,3 +43,9 @@ def test_v2(server: runner.Server, name: str) -> None:
 def test_v3(server: runner.Server, name: str) -> None:
     expected = runner.recorded()["v3"][name]
     assert server.run_v3(name, runner.load("v3")[name]) == expected
+
+
+@pytest.mark.parametrize("name", sorted(runner.load("auth")))
+def test_auth(server: runner.Server, name: str) -> None:
+    expected = runner.recorded()["auth"][name]
+    assert server.run_auth(name, runner.load("auth")[name]) == expected
