@@ -2,139 +2,154 @@
 
 from __future__ import annotations
 
-import zlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from crc32c import crc32c
 
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment
-from raftkv.backend.errors import CorruptionError
+from raftkv.backend.errors import StorageError
 from raftkv.backend.schema import Table
-from raftkv.backend.stream import import_file, read_rows
+from raftkv.bbolt.errors import DamagedDatabaseError
+from raftkv.bbolt.reader import Database
 from raftkv.log.wal import Metadata, Wal
 from raftkv.replica.effects import Persist
 from raftkv.replica.membership import bootstrap_hard_state
 from raftkv.replica.replica_state import founding_state
+from raftkv.snapshot import etcd_form
+from raftkv.snapshot.restore import import_file
+from raftkv.snapshot.source import check_hash, database_bytes
 from raftkv.values import ClusterId, Member, MemberId
 from raftkvctl.options import UsageError
 from raftkvctl.static_cluster import parse_static_cluster
+
+_OWN: Final = frozenset({etcd_form.OWN, etcd_form.OWN_V2})
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFacts:
     """What a snapshot file holds."""
 
-    hash: str
+    hash: int
+    """As etcdctl computes it: CRC-32C over names, keys and values of all buckets."""
     revision: int
     keys_count: int
+    """Rows of all buckets, as etcdctl counts them."""
     size_bytes: int
+    v2_nodes_count: int
 
 
 def inspect(path: Path) -> SnapshotFacts:
-    """Read and verify a whole snapshot.
+    """Read a whole snapshot.
 
     Raises:
         UsageError: damaged, or no snapshot.
     """
-    revision = count = crc = 0
+    crc = revision = count = v2_count = 0
     try:
-        for table, key, value in read_rows(path):
-            crc = zlib.crc32(value, zlib.crc32(key, crc))
-            if table is Table.META and key == schema.META_REVISION:
-                revision = schema.decode_number(value)
-            count += table in (Table.ROWS, Table.V2)
-    except (CorruptionError, OSError) as error:
+        size = database_bytes(path)
+        with Database(path, size) as database:
+            for name in database.bucket_names():
+                crc = crc32c(name, crc)
+                for key, value in database.rows(name):
+                    crc = crc32c(value, crc32c(key, crc))
+                    count += 1
+                    if name == etcd_form.KEY:
+                        revision = int.from_bytes(key[:8], "big")
+                    v2_count += name == etcd_form.OWN_V2
+    except (DamagedDatabaseError, OSError) as error:
         raise UsageError(str(error)) from None
-    return SnapshotFacts(f"{crc:08x}", revision, count, path.stat().st_size)
+    return SnapshotFacts(crc, revision, count, size, v2_count)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The member that a snapshot becomes."""
+
+    name: str
+    data_dir: Path
+    wal_dir: Path | None
+    initial_cluster: str
+    token: str
+    advertise_peer_urls: str
+
+    @property
+    def log_dir(self) -> Path:
+        """Where its log lies."""
+        return self.wal_dir or self.data_dir / "member" / "wal"
 
 
 def restore(
     path: Path,
+    target: Target,
     *,
-    name: str,
-    data_dir: Path,
-    wal_dir: Path | None,
-    initial_cluster: str,
-    token: str,
-    advertise_peer_urls: str,
+    skip_hash_check: bool,
     bump_revision: int = 0,
-    marks_compacted: bool = False,
 ) -> None:
     """Make a data directory: all rows of the snapshot, a new log with a new cluster's members.
 
     With a bump, revisions (and the index of v2) go on that much above the snapshot's, so that no
-    client of the former cluster sees them go back; marked as compacted, everything below the new
-    revision is refused, so that its watches end instead of missing events.
+    client of the former cluster sees them go back; and everything below counts as compacted, so
+    that its watches end instead of missing events.
 
     Raises:
         UsageError: contradictory flags, a damaged snapshot, or a directory that exists.
     """
-    cluster_id, members = parse_static_cluster(initial_cluster, token)
-    mine = [m for m in members if m.name == name]
+    cluster_id, members = parse_static_cluster(target.initial_cluster, target.token)
+    mine = [m for m in members if m.name == target.name]
     if not mine:
-        raise UsageError(f"--initial-cluster does not name {name!r}")
-    if set(mine[0].peer_urls) != set(advertise_peer_urls.split(",")):
+        raise UsageError(f"--initial-cluster does not name {target.name!r}")
+    if set(mine[0].peer_urls) != set(target.advertise_peer_urls.split(",")):
         raise UsageError(
-            f"--initial-cluster gives {name} the URLs {','.join(mine[0].peer_urls)}, but "
-            f"--initial-advertise-peer-urls is {advertise_peer_urls}: make them equal",
+            f"--initial-cluster gives {target.name} the URLs {','.join(mine[0].peer_urls)}, but "
+            f"--initial-advertise-peer-urls is {target.advertise_peer_urls}: make them equal",
         )
-    log_dir = wal_dir or data_dir / "member" / "wal"
-    for directory in (data_dir / "member", log_dir):
+    for directory in (target.data_dir / "member", target.log_dir):
         if directory.exists():
             raise UsageError(f"{directory} exists: choose another directory or move it away")
-    inspect(path)  # a damaged file must not leave half a directory behind
-    _write(path, data_dir, log_dir, cluster_id, mine[0].member_id, members)
-    if bump_revision:
-        _bump(data_dir, bump_revision, marks_compacted=marks_compacted)
-
-
-def _bump(data_dir: Path, by: int, *, marks_compacted: bool) -> None:
-    environment = Environment(data_dir / "member" / "store")
-    number = schema.encode_number
-    view = environment.view()
-    revision = view.number(schema.META_REVISION) + by
-    v2_index = view.number(schema.META_V2_INDEX) + by
-    view.close()
-    rows = [
-        (Table.META, schema.META_REVISION, number(revision)),
-        (Table.META, schema.META_V2_INDEX, number(v2_index)),
-    ]
-    if marks_compacted:
-        rows.append((Table.META, schema.META_COMPACT_REVISION, number(revision)))
-    environment.write_rows(rows)
-    environment.commit()
-    environment.close()
+    try:
+        if not skip_hash_check:
+            check_hash(path)
+        _write(path, target, cluster_id, mine[0].member_id, members, bump_revision)
+    except (DamagedDatabaseError, StorageError, OSError) as error:
+        # Half a directory would be taken for a whole one.
+        for directory in (target.data_dir / "member", target.log_dir):
+            shutil.rmtree(directory, ignore_errors=True)
+        raise UsageError(str(error)) from None
 
 
 def _write(
     path: Path,
-    data_dir: Path,
-    log_dir: Path,
+    target: Target,
     cluster_id: ClusterId,
     member_id: MemberId,
     members: list[Member],
+    bump_revision: int,
 ) -> None:
-    (data_dir / "member").mkdir(mode=0o700, parents=True)
-    environment = Environment(data_dir / "member" / "store")
-    try:
-        import_file(path, environment, skip=schema.LOCAL_META)
-    except (CorruptionError, OSError) as error:
-        raise UsageError(str(error)) from None
+    target.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (target.data_dir / "member").mkdir(mode=0o700)
+    environment = Environment(target.data_dir / "member" / "store")
     number = schema.encode_number
     index, term, state = founding_state(members)
-    environment.write_rows(
-        [
-            (Table.META, schema.META_APPLIED_INDEX, number(index)),
-            (Table.META, schema.META_APPLIED_TERM, number(term)),
-            (Table.META, schema.META_REPLICA_STATE, state),
-            (Table.META, schema.META_CLUSTER_ID, number(cluster_id)),
-            (Table.META, schema.META_MEMBER_ID, number(member_id)),
-        ],
-    )
-    environment.commit()
-    environment.close()
-    log_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wal = Wal.create(log_dir, Metadata(cluster_id, member_id))
+    try:
+        import_file(path, environment, bump_revision=bump_revision)
+        environment.write_rows(
+            [
+                (Table.META, schema.META_APPLIED_INDEX, number(index)),
+                (Table.META, schema.META_APPLIED_TERM, number(term)),
+                (Table.META, schema.META_REPLICA_STATE, state),
+                (Table.META, schema.META_CLUSTER_ID, number(cluster_id)),
+                (Table.META, schema.META_MEMBER_ID, number(member_id)),
+            ],
+        )
+        environment.commit()
+    finally:
+        environment.close()
+    target.log_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wal = Wal.create(target.log_dir, Metadata(cluster_id, member_id))
     wal.write(
         [
             Persist(

@@ -137,6 +137,9 @@ def _add_snapshot_commands(
     command.add_argument("--initial-cluster-token", default="etcd-cluster")
     command.add_argument("--initial-advertise-peer-urls", default="http://localhost:2380")
     command.add_argument(
+        "--skip-hash-check", action="store_true", help="for a database that was copied"
+    )
+    command.add_argument(
         "--bump-revision", type=int, default=0, metavar="N", help="raise all revisions by N"
     )
     command.add_argument(
@@ -487,7 +490,7 @@ def _snapshot_status(options: Options, arguments: argparse.Namespace) -> int:
         print(
             json.dumps(
                 {
-                    "hash": int(found.hash, 16),
+                    "hash": found.hash,
                     "revision": found.revision,
                     "totalKey": found.keys_count,
                     "totalSize": found.size_bytes,
@@ -497,7 +500,7 @@ def _snapshot_status(options: Options, arguments: argparse.Namespace) -> int:
         )
     elif options.output == "table":
         row = [
-            found.hash,
+            f"{found.hash:x}",
             str(found.revision),
             str(found.keys_count),
             _size_text(found.size_bytes),
@@ -505,7 +508,7 @@ def _snapshot_status(options: Options, arguments: argparse.Namespace) -> int:
         printing.print_table(("HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"), [row])
     else:
         size = _size_text(found.size_bytes)
-        print(f"{found.hash}, {found.revision}, {found.keys_count}, {size}")
+        print(f"{found.hash:x}, {found.revision}, {found.keys_count}, {size}")
     return 0
 
 
@@ -515,14 +518,16 @@ def _snapshot_restore(options: Options, arguments: argparse.Namespace) -> int:
         raise UsageError("--bump-revision wants a number above 0, and --mark-compacted beside it")
     restore.restore(
         arguments.file,
-        name=arguments.name,
-        data_dir=arguments.data_dir or Path(f"{arguments.name}.etcd"),
-        wal_dir=arguments.wal_dir,
-        initial_cluster=arguments.initial_cluster,
-        token=arguments.initial_cluster_token,
-        advertise_peer_urls=arguments.initial_advertise_peer_urls,
+        restore.Target(
+            name=arguments.name,
+            data_dir=arguments.data_dir or Path(f"{arguments.name}.etcd"),
+            wal_dir=arguments.wal_dir,
+            initial_cluster=arguments.initial_cluster,
+            token=arguments.initial_cluster_token,
+            advertise_peer_urls=arguments.initial_advertise_peer_urls,
+        ),
+        skip_hash_check=arguments.skip_hash_check,
         bump_revision=arguments.bump_revision,
-        marks_compacted=arguments.mark_compacted,
     )
     return 0
 

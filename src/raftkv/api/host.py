@@ -141,8 +141,8 @@ class Host(Protocol):
     def transfer_leadership(self, to: MemberId, token: Token) -> None:
         """Hand leadership to another member."""
 
-    def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
-        """Flush, then hand over a consistent snapshot of everything applied so far."""
+    def export_snapshot(self, deliver: Callable[[SnapshotSource | ApiError], None]) -> None:
+        """Flush, then hand over a snapshot file in etcd's form, or why there is none."""
 
     def run_aside(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Do slow arithmetic on another thread, then call ``done`` on the loop.

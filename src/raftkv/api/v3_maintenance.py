@@ -105,7 +105,14 @@ class OutStream(Protocol):
 
 def snapshot(host: Host, stream: OutStream) -> None:
     """Stream a consistent snapshot, never more than the client takes."""
-    host.open_snapshot(lambda source: _Pump(host, stream, source).run())
+
+    def deliver(found: SnapshotSource | errors.ApiError) -> None:
+        if isinstance(found, errors.ApiError):
+            stream.finish(found)
+        else:
+            _Pump(host, stream, found).run()
+
+    host.export_snapshot(deliver)
 
 
 class _Pump:

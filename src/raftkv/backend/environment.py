@@ -136,6 +136,10 @@ class Environment:
                 pages += row["branch_pages"] + row["leaf_pages"] + row["overflow_pages"]
         return int(pages * stat["psize"])
 
+    def clear_dead_readers(self) -> None:
+        """Free the pages that a process which was killed while reading still pins."""
+        self._env.reader_check()
+
     def close(self) -> None:
         """Abort what is uncommitted and close."""
         if self._write is not None:

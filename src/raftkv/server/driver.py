@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar, cast
 
+from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
 from raftkv.api import host
 from raftkv.api.host import Limits, Logins, Recheckable, SnapshotSource, Token
@@ -50,6 +51,7 @@ from raftkv.server.aside import AsideThread
 from raftkv.server.config import Config
 from raftkv.server.data_dir import Opened, StoreView
 from raftkv.server.disk import FlushBatch, FlushThread, LogThread, meta_rows
+from raftkv.server.exports import Exports
 from raftkv.server.peers import Incoming, PeerLink
 from raftkv.server.snapshots import BackendSnapshot
 from raftkv.server.transfers import SnapshotTraffic
@@ -140,8 +142,10 @@ class Driver:
         self._forgotten: list[int] = []
         self._committed_index = opened.boot.applied
         self._next_commit = 0.0
-        self._waiting_snapshots: list[Callable[[SnapshotSource], None]] = []
+        self._after_flush: list[Callable[[], None]] = []
+        """Called once all that was applied before is committed to the backend."""
         self.traffic = SnapshotTraffic(self)
+        self._exports = Exports(self)
         self._was_ready = False
         self.on_ready: Callable[[], None] = lambda: None
         self._publish_at = 0.0
@@ -176,6 +180,7 @@ class Driver:
         """Flush everything and stop the threads; the loop must run no more turns after it."""
         self._is_stopping = True
         self._aside.stop()
+        self._exports.close()
         self.loop.remove_reader(self._notify_fd)
         for link in self._links.values():
             link.close()
@@ -464,7 +469,7 @@ class Driver:
             return
         self.loop.call_later(FLUSH_EVERY_S, self._flush_timer)
         now = self.loop.time()
-        commit = now >= self._next_commit or bool(self._waiting_snapshots)
+        commit = now >= self._next_commit or bool(self._after_flush)
         forgotten = self.machine.kv.has_garbage and not self.traffic.is_installing
         if forgotten:
             self._forget()
@@ -474,8 +479,8 @@ class Driver:
             or (commit and self.replica.applied_index > self._committed_index)
         ):
             self._flush(commit=commit)
-        elif self._waiting_snapshots and not self._flushing:
-            self._open_snapshots()
+        elif self._after_flush and not self._flushing:
+            self._run_after_flush()
 
     def _forget(self) -> None:
         """Remove some of what a compaction allows to forget; never long enough to be felt."""
@@ -520,17 +525,21 @@ class Driver:
         self.machine.kv.forget_flushed(row_ids)
         self._is_full = self.environment.used_bytes() > self.limits.quota_bytes
         self.feed(Synced(index))
-        if self._waiting_snapshots and not self._flushing:
-            self._open_snapshots()
+        if self._after_flush and not self._flushing:
+            self._run_after_flush()
 
     def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
         """Flush, then hand over a snapshot of all that was applied when asked."""
-        self._waiting_snapshots.append(deliver)
+        self._after_flush.append(lambda: deliver(BackendSnapshot(self.environment)))
 
-    def _open_snapshots(self) -> None:
-        waiting, self._waiting_snapshots = self._waiting_snapshots, []
-        for deliver in waiting:
-            deliver(BackendSnapshot(self.environment))
+    def export_snapshot(self, deliver: Callable[[SnapshotSource | ApiError], None]) -> None:
+        """Flush, then hand over a file in etcd's form of all that was applied when asked."""
+        self._after_flush.append(lambda: self._exports.start(deliver))
+
+    def _run_after_flush(self) -> None:
+        waiting, self._after_flush = self._after_flush, []
+        for call in waiting:
+            call()
 
     def use_backend(self, environment: Environment, view: StoreView, applied: Index) -> None:
         """Go on from an installed snapshot's backend."""

@@ -25,6 +25,7 @@ from raftkv.server.connection import Codec, Connection, Connections, Plane
 from raftkv.server.data_dir import Opened
 from raftkv.server.driver import Driver
 from raftkv.server.event_loop import new_event_loop
+from raftkv.server.exports import remove_leftovers
 from raftkv.server.flags import ConfigError
 from raftkv.server.force import force
 from raftkv.server.gateway import run_gateway
@@ -116,6 +117,7 @@ class _Daemon:
                 data_dir.make_private(config)
                 cluster_id, member_id, known = ask_members(config, contexts.dial)
                 data_dir.create_files(config, cluster_id, member_id, ())
+        remove_leftovers(data_dir.paths(config)[0])
         opened = data_dir.open_files(config)
         data_dir.check_same_cluster(config, opened, self._given)
         if config.force_new_cluster:

@@ -12,8 +12,8 @@ from tests.kit.servers import SOURCES, Cluster, Process, free_ports
 from tests.kit.waiting import wait_for
 
 
-def control(*arguments: str) -> str:
-    done = subprocess.run(
+def run_control(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "raftkvctl", *arguments],
         capture_output=True,
         text=True,
@@ -21,6 +21,10 @@ def control(*arguments: str) -> str:
         check=False,
         env={"PYTHONPATH": SOURCES},
     )
+
+
+def control(*arguments: str) -> str:
+    done = run_control(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,0 +1,123 @@
+"""What etcd 3.4 keeps in which bucket, and how our rows become that.
+
+| bucket | key | value |
+| --- | --- | --- |
+| ``key`` | main u64 ``_`` sub u64, ``t`` behind a deletion | mvccpb.KeyValue |
+| ``meta`` | ``consistent_index`` | Raft index u64 |
+| | ``scheduledCompactRev``, ``finishedCompactRev`` | main u64 ``_`` sub u64 |
+| ``members`` | member id in hex | JSON |
+| ``members_removed`` | member id in hex | ``removed`` |
+| ``cluster`` | ``clusterVersion`` | text |
+| ``raftkv`` | ``format``, ``v2_index``, ``revision`` | u64; ours |
+| ``raftkv_v2`` | node id u64 | one node of the v2 tree; ours |
+
+All numbers are big-endian. etcd's deletions hold the key alone; ours also the revision.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from etcdwire.hot import encode_tombstone
+from raftkv.store.mvcc import SUB_BITS, key_of, main_revision
+from raftkv.values import Membership
+
+KEY: Final = b"key"
+META: Final = b"meta"
+MEMBERS: Final = b"members"
+MEMBERS_REMOVED: Final = b"members_removed"
+CLUSTER: Final = b"cluster"
+OWN: Final = b"raftkv"
+OWN_V2: Final = b"raftkv_v2"
+
+CONSISTENT_INDEX: Final = b"consistent_index"
+SCHEDULED_COMPACTION: Final = b"scheduledCompactRev"
+FINISHED_COMPACTION: Final = b"finishedCompactRev"
+CLUSTER_VERSION: Final = b"clusterVersion"
+OWN_FORMAT: Final = b"format"
+OWN_FORMAT_VERSION: Final = 1
+OWN_REVISION: Final = b"revision"
+OWN_V2_INDEX: Final = b"v2_index"
+
+_REVISION: Final = struct.Struct(">QcQ")
+_TOMBSTONE: Final = b"t"
+_SUB_MASK: Final = (1 << SUB_BITS) - 1
+REVISION_BYTES: Final = _REVISION.size
+
+
+class ForeignRowError(ValueError):
+    """A row that no etcd writes, or that we cannot hold; says which."""
+
+
+def encode_revision(main: int, sub: int = 0) -> bytes:
+    """A revision as a key."""
+    return _REVISION.pack(main, b"_", sub)
+
+
+def export_rows(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Our rows (row id u64, KeyValue) as those of etcd's bucket ``key``."""
+    for raw, row in rows:
+        row_id = int.from_bytes(raw, "big")
+        key = _REVISION.pack(main_revision(row_id), b"_", row_id >> 1 & _SUB_MASK)
+        if row_id & 1:
+            yield key + _TOMBSTONE, _key_alone(row)
+        else:
+            yield key, row
+
+
+def _key_alone(row: bytes) -> bytes:
+    """The first field of a KeyValue, which is its key, and nothing else."""
+    key = key_of(row)
+    return row[: row.index(key, 2) + len(key)] if key else row
+
+
+def import_row(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """One row of etcd's bucket ``key`` as ours.
+
+    Raises:
+        ForeignRowError: no revision, or more changes in one revision than we can number.
+    """
+    is_deletion = len(key) == REVISION_BYTES + 1 and key.endswith(_TOMBSTONE)
+    if len(key) != REVISION_BYTES and not is_deletion:
+        raise ForeignRowError(f"{key.hex()} is no revision")
+    main, separator, sub = _REVISION.unpack_from(key)
+    if separator != b"_" or not 0 < main < 1 << 42:
+        raise ForeignRowError(f"{key.hex()} is no revision")
+    if sub > _SUB_MASK:
+        raise ForeignRowError(f"revision {main} has more than {_SUB_MASK + 1} changes")
+    if len(value) < 3 or value[0] != 0x0A:
+        raise ForeignRowError(f"the row of revision {main}.{sub} is no key with a value")
+    row_id = (main << SUB_BITS | sub) << 1 | is_deletion
+    if is_deletion:
+        value = encode_tombstone(key_of(value), main)
+    return row_id.to_bytes(8, "big"), value
+
+
+def export_members(membership: Membership) -> tuple[list[tuple[bytes, bytes]], ...]:
+    """(rows of ``members``, rows of ``members_removed``)."""
+    rows = []
+    for member_id, member in membership.members.items():
+        data: dict[str, Any] = {"id": member_id, "peerURLs": list(member.peer_urls)}
+        if member.is_learner:
+            data["isLearner"] = True
+        if member.name:
+            data["name"] = member.name
+        if member.client_urls:
+            data["clientURLs"] = list(member.client_urls)
+        rows.append((b"%x" % member_id, json.dumps(data, separators=(",", ":")).encode()))
+    removed = [(b"%x" % member_id, b"removed") for member_id in membership.removed]
+    return sorted(rows), sorted(removed)
+
+
+def decode_number(raw: bytes, what: str) -> int:
+    """Eight bytes, big-endian.
+
+    Raises:
+        ForeignRowError: not eight bytes.
+    """
+    if len(raw) != 8:
+        raise ForeignRowError(f"{what} has {len(raw)} bytes, not 8")
+    return int.from_bytes(raw, "big")
