@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from etcdwire import errors
@@ -90,6 +90,14 @@ class AuthState:
                 role = decode(m.Role, row)
                 state.roles[role.name.decode()] = role
         return state
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Everything, as the backend holds it."""
+        yield b"s", _FLAGS.pack(self.enabled, self.revision)
+        for name, user in self.users.items():
+            yield _key(b"u", name), encode(user)
+        for name, role in self.roles.items():
+            yield _key(b"r", name), encode(role)
 
     # --- questions --------------------------------------------------------------------------
 

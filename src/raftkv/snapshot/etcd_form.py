@@ -8,6 +8,9 @@
 | ``members`` | member id in hex | JSON |
 | ``members_removed`` | member id in hex | ``removed`` |
 | ``cluster`` | ``clusterVersion`` | text |
+| ``auth`` | ``authEnabled`` | one byte |
+| | ``authRevision`` | u64 |
+| ``authUsers``, ``authRoles`` | name | authpb.User, authpb.Role |
 | ``raftkv`` | ``format``, ``v2_index``, ``revision`` | u64; ours |
 | ``raftkv_v2`` | node id u64 | one node of the v2 tree; ours |
 
@@ -21,7 +24,10 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from etcdwire import messages_auth as m
 from etcdwire.hot import encode_tombstone
+from etcdwire.protobuf import DecodeError, decode, encode
+from raftkv.auth.state import AuthState
 from raftkv.store.mvcc import SUB_BITS, key_of, main_revision
 from raftkv.values import Membership
 
@@ -33,6 +39,12 @@ CLUSTER: Final = b"cluster"
 OWN: Final = b"raftkv"
 OWN_V2: Final = b"raftkv_v2"
 
+AUTH: Final = b"auth"
+AUTH_USERS: Final = b"authUsers"
+AUTH_ROLES: Final = b"authRoles"
+AUTH_ENABLED: Final = b"authEnabled"
+AUTH_REVISION: Final = b"authRevision"
+
 CONSISTENT_INDEX: Final = b"consistent_index"
 SCHEDULED_COMPACTION: Final = b"scheduledCompactRev"
 FINISHED_COMPACTION: Final = b"finishedCompactRev"
@@ -43,6 +55,7 @@ OWN_REVISION: Final = b"revision"
 OWN_V2_INDEX: Final = b"v2_index"
 
 _REVISION: Final = struct.Struct(">QcQ")
+_U64: Final = struct.Struct(">Q")
 _TOMBSTONE: Final = b"t"
 _SUB_MASK: Final = (1 << SUB_BITS) - 1
 REVISION_BYTES: Final = _REVISION.size
@@ -110,6 +123,44 @@ def export_members(membership: Membership) -> tuple[list[tuple[bytes, bytes]], .
         rows.append((b"%x" % member_id, json.dumps(data, separators=(",", ":")).encode()))
     removed = [(b"%x" % member_id, b"removed") for member_id in membership.removed]
     return sorted(rows), sorted(removed)
+
+
+def export_auth(state: AuthState) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    """The buckets of users and roles. What is ours in a user's row stays here."""
+    users = [
+        (user.name, encode(m.User(user.name, user.password, user.roles, user.options)))
+        for user in state.users.values()
+    ]
+    flags = [(AUTH_ENABLED, bytes([state.enabled])), (AUTH_REVISION, _U64.pack(state.revision))]
+    return {
+        AUTH: flags,
+        AUTH_ROLES: sorted((role.name, encode(role)) for role in state.roles.values()),
+        AUTH_USERS: sorted(users),
+    }
+
+
+def import_auth(
+    flags: dict[bytes, bytes], users: Iterable[bytes], roles: Iterable[bytes]
+) -> AuthState:
+    """Users and roles from the values of their buckets.
+
+    Raises:
+        ForeignRowError: a row that is no user or no role.
+    """
+    state = AuthState()
+    try:
+        for row in users:
+            user = decode(m.User, row)
+            state.users[user.name.decode()] = user
+        for row in roles:
+            role = decode(m.Role, row)
+            state.roles[role.name.decode()] = role
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ForeignRowError(f"a user or role cannot be read: {error}") from None
+    state.enabled = flags.get(AUTH_ENABLED) == b"\x01"
+    if AUTH_REVISION in flags:
+        state.revision = decode_number(flags[AUTH_REVISION], "the auth revision")
+    return state
 
 
 def decode_number(raw: bytes, what: str) -> int:

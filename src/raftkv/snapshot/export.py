@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from raftkv.auth.state import AuthState
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
@@ -74,8 +75,6 @@ def _buckets(view: View) -> list[tuple[bytes, Iterable[Row]]]:
         form.META: sorted(meta),
         form.OWN: own,
         form.OWN_V2: view.scan(Table.V2),
-        b"auth": (),
-        b"authRoles": (),
-        b"authUsers": (),
+        **form.export_auth(AuthState.load(view.scan(Table.AUTH))),
     }
     return sorted(buckets.items())

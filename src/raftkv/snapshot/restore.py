@@ -51,6 +51,7 @@ def import_file(path: Path, environment: Environment, *, bump_revision: int = 0)
             _write_sliced(environment, _rows(database, found))
             _read_meta(database, found)
             _write_sliced(environment, _v2_rows(database, found))
+            _write_sliced(environment, _auth_rows(database))
             own = dict(database.rows(form.OWN))
     except form.ForeignRowError as error:
         raise DamagedDatabaseError(f"{path}: {error}") from None
@@ -104,6 +105,16 @@ def _read_meta(database: Database, found: Restored) -> None:
             found.compact_revision = max(found.compact_revision, main)
     # A cluster whose newest rows were all compacted away still counts on from there.
     found.revision = max(found.revision, found.compact_revision)
+
+
+def _auth_rows(database: Database) -> Iterator[RowWrite]:
+    state = form.import_auth(
+        dict(database.rows(form.AUTH)),
+        (row for _, row in database.rows(form.AUTH_USERS)),
+        (row for _, row in database.rows(form.AUTH_ROLES)),
+    )
+    for key, row in state.rows():
+        yield Table.AUTH, key, row
 
 
 def _v2_rows(database: Database, found: Restored) -> Iterator[RowWrite]:

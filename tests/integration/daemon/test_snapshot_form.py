@@ -47,11 +47,20 @@ def fill(endpoint: str) -> dict[str, str]:
                 client.put(key.encode(), value.encode())
                 expected[key] = value
         client.delete(b"k/", b"k/02")
+        client.user_add("alice", "secret")
+        client.user_add("by-certificate")
+        client.role_add("reader")
+        client.role_grant_permission("reader", b"k/", b"k0", "read")
+        client.user_grant_role("alice", "reader")
     return {key: value for key, value in expected.items() if key >= "k/02"}
 
 
 def read_all(endpoint: str) -> dict[str, str]:
     with Client([endpoint]) as client:
+        assert client.user_list() == ("alice", "by-certificate")
+        assert client.user_get("alice") == ("reader",)
+        (permission,) = client.role_get("reader")
+        assert (permission.key, permission.range_end) == (b"k/", b"k0")
         return {key.decode(): value.decode() for key, value in client.get_prefix(b"k/")}
 
 
