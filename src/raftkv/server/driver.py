@@ -117,15 +117,7 @@ class Driver:
         self._stop = stop
         """(reason, exit code): ends the process."""
         self._known_peers = {member.member_id: member for member in known_peers}
-        self.replica = Replica(
-            RaftSettings(
-                election_ticks=max(config.election_ms // config.heartbeat_ms, 2),
-                retain_entries=min(config.snapshot_count, 5000),
-            ),
-            opened.boot,
-            self.machine,
-            random.SystemRandom().getrandbits(64),
-        )
+        self.replica = _make_replica(config, opened)
         self._commands: list[bytes] = []
         self._tokens: list[object] = []
         self._reads: list[object] = []
@@ -621,6 +613,15 @@ class Driver:
 
 def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
+
+
+def _make_replica(config: Config, opened: Opened) -> Replica:
+    settings = RaftSettings(
+        election_ticks=max(config.election_ms // config.heartbeat_ms, 2),
+        retain_entries=min(config.snapshot_count, 5000),
+    )
+    seed = random.SystemRandom().getrandbits(64)
+    return Replica(settings, opened.boot, opened.machine, seed)
 
 
 class _Ignore:
