@@ -15,7 +15,8 @@ from raftkv.backend.errors import StorageError
 from raftkv.backend.schema import Table
 from raftkv.bbolt.errors import DamagedDatabaseError
 from raftkv.bbolt.reader import Database
-from raftkv.log.wal import Metadata, Wal
+from raftkv.log.segment import sync_directory
+from raftkv.log.wal import Metadata, found_log
 from raftkv.replica.effects import Persist
 from raftkv.replica.membership import bootstrap_hard_state
 from raftkv.replica.replica_state import founding_state
@@ -148,19 +149,16 @@ def _write(
         environment.commit()
     finally:
         environment.close()
+    member = target.data_dir / "member"
+    for directory in (member / "store", member, target.data_dir, target.data_dir.parent):
+        sync_directory(directory)
     target.log_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wal = Wal.create(target.log_dir, Metadata(cluster_id, member_id))
-    wal.write(
-        [
-            Persist(
-                sequence=1,
-                hard_state=bootstrap_hard_state(len(members)),
-                entries=(),
-                truncate_from=None,
-                must_sync=True,
-                reset_to=(index, term),
-            ),
-        ],
+    first = Persist(
+        sequence=1,
+        hard_state=bootstrap_hard_state(len(members)),
+        entries=(),
+        truncate_from=None,
+        must_sync=True,
+        reset_to=(index, term),
     )
-    wal.sync()
-    wal.close()
+    found_log(target.log_dir, Metadata(cluster_id, member_id), first)

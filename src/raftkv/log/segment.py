@@ -6,6 +6,7 @@ then the directory is synced: a segment that exists under its name always has a 
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def read_segment(path: Path, *, is_last: bool) -> SegmentContents:
     Raises:
         Corruption: bytes that were promised do not check out; names file and offset.
     """
-    data = path.read_bytes()
+    data = _read_written(path)
     records: list[RawRecord] = []
     offset = 0
     chain = 0
@@ -133,6 +134,33 @@ def read_segment(path: Path, *, is_last: bool) -> SegmentContents:
     if segment_name(head.number) != path.name:
         raise Corruption(str(path), 0, f"file holds segment {head.number}")
     return SegmentContents(head, records, offset, torn_bytes)
+
+
+def _read_written(path: Path) -> bytes:
+    """A segment without the zeros that were only preallocated: most of it, when it is young.
+
+    The file system knows where bytes were written; one that does not says "everywhere".
+    """
+    with path.open("rb", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        end = written = 0
+        while written < size:
+            try:
+                start = os.lseek(file.fileno(), written, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                break  # only a hole is left
+            written = end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+        file.seek(0)
+        data = bytearray(end)
+        at = 0
+        while at < end:
+            count = file.readinto(memoryview(data)[at:])
+            if not count:
+                break
+            at += count
+    return bytes(data)
 
 
 def _drop_incomplete_write(path: Path, records: list[RawRecord]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ from raftkv.values import Entry, HardState, Index, Term
 SEGMENT_BYTES = 64 << 20
 """etcd's size: large enough to roll rarely, small enough to free space soon."""
 _LOCK = "lock"
+_UNFINISHED = ".unfinished"
 
 
 class LogWrite(Protocol):
@@ -311,6 +313,33 @@ class Wal:
     def _fail(self, action: str, error: OSError) -> None:
         self._failed = f"{action} failed: {error}"
         raise StorageError(f"{self._directory}: {self._failed}") from error
+
+
+def found_log(directory: Path, metadata: Metadata, first: LogWrite) -> None:
+    """Make a log that holds a first write from the moment it exists, durably.
+
+    A log without its first entries would be that of a member which knows no cluster: it is made
+    under another name, and gets its own when all of it is on disk. The parent directory must exist.
+
+    Raises:
+        StorageError: there is a log already.
+    """
+    if directory.is_dir() and list_segments(directory):
+        raise StorageError(f"{directory}: there is a log already")
+    unfinished = directory.with_name(f"{directory.name}{_UNFINISHED}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    wal = Wal.create(unfinished, metadata)
+    wal.write([first])
+    wal.sync()
+    wal.close()
+    if directory.is_dir():  # empty: an operator made it, perhaps a mount point's
+        for path in unfinished.iterdir():
+            path.rename(directory / path.name)
+        unfinished.rmdir()
+        sync_directory(directory)
+    else:
+        unfinished.rename(directory)
+    sync_directory(directory.parent)
 
 
 def read_log(

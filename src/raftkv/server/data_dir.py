@@ -18,7 +18,7 @@ from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
 from raftkv.log.segment import list_segments, sync_directory
-from raftkv.log.wal import Metadata, Wal
+from raftkv.log.wal import Metadata, Wal, found_log
 from raftkv.member_ids import cluster_id_of
 from raftkv.replica.effects import Persist
 from raftkv.replica.inputs import Boot
@@ -139,21 +139,17 @@ def create_files(
     )
     environment.commit()
     environment.close()
-    wal = Wal.create(wal_dir, Metadata(cluster_id, member_id))
-    if founders:
-        wal.write(
-            [
-                Persist(
-                    sequence=1,
-                    hard_state=bootstrap_hard_state(len(founders)),
-                    entries=bootstrap_entries(founders),
-                    truncate_from=None,
-                    must_sync=True,
-                ),
-            ],
-        )
-        wal.sync()
-    wal.close()
+    for directory in (member / "store", member, config.data_dir, config.data_dir.parent):
+        sync_directory(directory)  # a log that is there promises that the store is
+    metadata = Metadata(cluster_id, member_id)
+    first = Persist(
+        sequence=1,
+        hard_state=bootstrap_hard_state(len(founders)) if founders else None,
+        entries=bootstrap_entries(founders),
+        truncate_from=None,
+        must_sync=True,
+    )
+    found_log(wal_dir, metadata, first)
 
 
 def open_files(config: Config) -> Opened:

@@ -17,6 +17,7 @@ from raftkv.backend.environment import Environment, View
 from raftkv.backend.errors import StorageError
 from raftkv.backend.schema import Table
 from raftkv.backend.stream import export_chunks, import_file
+from raftkv.log.segment import sync_directory
 from raftkv.server.peers import PeerHost, hello
 from raftkv.server.tls import PEER_SERVER_NAME
 from raftkv.values import ClusterId, Index, Member, MemberId, Term
@@ -147,4 +148,5 @@ def unpack(
         environment.commit()
     finally:
         environment.close()
+    sync_directory(directory)
     path.unlink(missing_ok=True)
