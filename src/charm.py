@@ -53,6 +53,7 @@ class EtcdCharm(ops.CharmBase):
             name = action.replace("-", "_")
             framework.observe(self.on[name].action, self._on_action)
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
+        framework.observe(self.on.collect_app_status, self._on_collect_app_status)
 
     def make_workload(self) -> Workload:
         """Return the engine on this machine. Tests return a fake."""
@@ -113,6 +114,11 @@ class EtcdCharm(ops.CharmBase):
     def _on_collect_status(self, event: ops.CollectStatusEvent) -> None:
         report = self._reconciler.describe()
         event.add_status(STATUSES[report.level](report.message))
+
+    def _on_collect_app_status(self, event: ops.CollectStatusEvent) -> None:
+        report = self._reconciler.describe_app()
+        if report is not None:
+            event.add_status(STATUSES[report.level](report.message))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ def number_of(unit: UnitName) -> int:
     return int(unit.rpartition("/")[2])
 
 
+def host_of(url: str) -> str:
+    """Return a URL without its port: `https://10.0.0.1`."""
+    return url.rpartition(":")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to found the cluster: one unit, once. The token becomes the cluster token."""
@@ -48,6 +53,35 @@ class Restore:
     restore_id: str
     unit: UnitName
     token: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LogPosition:
+    """The end of a member's log: who has the highest has every write that was acknowledged."""
+
+    term: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """A rebuild under way, and the survivor once it is known."""
+
+    rebuild_id: str
+    unit: UnitName = UnitName("")
+
+    def name_survivor(self, unit: UnitName) -> "Rebuild":
+        """Return the rebuild with its survivor."""
+        return Rebuild(self.rebuild_id, unit)
+
+
+class RebuildState(enum.Enum):
+    """How far this machine is with the last rebuild."""
+
+    NONE = "none"
+    STOPPED = "stopped"
+    REBUILT = "rebuilt"
+    FAILED = "failed"
 
 
 class RestoreState(enum.Enum):
@@ -82,6 +116,8 @@ class PeerUnit:
     """The last turn that this unit has given back."""
     server_ca: str = ""
     """Fingerprint of the CA that signed the certificate which this unit serves with."""
+    round_trip_ms: int = 0
+    rebuild_step: str = ""
     restore_step: str = ""
     """The restore that the unit takes part in, and how far it is: `a1b2 stopped`."""
 
@@ -97,6 +133,17 @@ class DataState(enum.Enum):
     """A member of another cluster: storage that came from elsewhere."""
     DETACHED = "detached"
     """The storage under it was taken away from a living unit."""
+    UNMOUNTED = "unmounted"
+    """The directory is there and what was mounted on it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system under the data."""
+
+    total_bytes: int = 0
+    free_bytes: int = 0
+    is_read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +151,15 @@ class EngineFacts:
     """The engine on this machine."""
 
     is_running: bool = False
+    is_paused: bool = False
+    """An operator has stopped it and wants it to stay stopped."""
+    client_url: str = ""
+    """Where the running engine listens: the options may have changed since it was started."""
+    has_former_copy: bool = False
+    """The data was moved to other storage, and the copy from before is still there."""
+    disk: Disk = Disk()
+    expires_in_days: int | None = None
+    """When the first certificate that this unit shows ends."""
     data: DataState = DataState.NEW
     started_with: str = ""
     """Fingerprint of the configuration that the running engine was started with."""
@@ -115,6 +171,10 @@ class EngineFacts:
     """The last restore that this machine prepared."""
     restore_state: RestoreState = RestoreState.NONE
     restore_problem: str = ""
+    rebuild_id: str = ""
+    rebuild_state: RebuildState = RebuildState.NONE
+    position: LogPosition = LogPosition()
+    """Where the log ended when the engine was stopped for that rebuild."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +187,8 @@ class MemberView:
     client_urls: tuple[str, ...] = ()
     is_learner: bool = False
     is_reachable: bool = False
+    applied_index: int = 0
+    """How far it has applied the log: the most caught-up member is the best heir."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +202,10 @@ class ClusterView:
     """The list was read through a quorum: it is current, and changes are possible."""
     version: str = ""
     """The lowest API version among the members that answered."""
+    alarms: tuple[str, ...] = ()
+    """Raised alarms, such as `NOSPACE at etcd0`."""
+    round_trip_ms: int = 0
+    """The slowest round trip from this unit to another member."""
 
     @property
     def voters(self) -> tuple[MemberView, ...]:
@@ -152,13 +218,17 @@ class ClusterView:
         return tuple(member for member in self.members if member.is_learner)
 
     def find(self, unit: UnitName, peer_url: str) -> MemberView | None:
-        """Return the member of a unit: by name, or by address while it never ran."""
+        """Return the member of a unit: by name, or by the host of its address while it never ran.
+
+        The port may have been changed by an option since the member was entered.
+        """
         name = name_member(unit)
         for member in self.members:
             if member.name == name:
                 return member
+        host = host_of(peer_url)
         for member in self.members:
-            if not member.name and peer_url in member.peer_urls:
+            if not member.name and host in map(host_of, member.peer_urls):
                 return member
         return None
 
@@ -187,6 +257,9 @@ class Facts:
     leader_shown: str = ""
     """The unit that last said it leads; a deposed leader gets no hook of its own from Juju."""
     restore: Restore | None = None
+    rebuild: Rebuild | None = None
+    round_trip_ms: int = 0
+    """The slowest round trip between two members, as recorded for all."""
     turn: Turn | None = None
     """The last turn that was granted, in use or given back."""
     turn_done: int = 0
@@ -206,6 +279,12 @@ class Facts:
     def member(self) -> MemberView | None:
         """This unit's own line of the member list."""
         return self.view.find(self.unit, self.peer_url) if self.view else None
+
+    @property
+    def serving_url(self) -> str:
+        """Where this unit's running engine is reached, else where it will be."""
+        is_serving = self.engine.is_running and self.engine.client_url
+        return self.engine.client_url if is_serving else self.client_url
 
     @property
     def is_cluster_known(self) -> bool:

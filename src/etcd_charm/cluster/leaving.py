@@ -47,6 +47,8 @@ class LeaveDecision:
     """Who receives Raft leadership first; `NO_MEMBER` when this unit does not have it."""
     helpers: tuple[str, ...] = ()
     """Client URLs of the survivors, in the order in which they are asked to remove it."""
+    own_url: str = ""
+    """Where this unit's own member is asked to hand over."""
     reason: str = ""
 
 
@@ -58,8 +60,8 @@ def decide_leave(facts: Facts) -> LeaveDecision:
         return LeaveDecision(Farewell.STOP, reason="it has left already")
     if not facts.units_alive:
         return LeaveDecision(Farewell.STOP, reason="the whole application goes")
-    if facts.restore is not None:
-        return LeaveDecision(Farewell.STOP, reason="a restore makes the member list anew")
+    if facts.restore is not None or facts.rebuild is not None:
+        return LeaveDecision(Farewell.STOP, reason="the member list is being made anew")
     if facts.engine.data is not DataState.OURS and facts.member is None:
         return LeaveDecision(Farewell.STOP, reason="it never was a member")
     view = facts.view
@@ -90,14 +92,19 @@ def _decide_removal(facts: Facts, view: ClusterView, own: MemberView) -> LeaveDe
     heir = NO_MEMBER
     if view.leader_id == own.member_id and survivors:
         heir = survivors[0].member_id
-    return LeaveDecision(Farewell.LEAVE, own.member_id, heir, helpers)
+    return LeaveDecision(Farewell.LEAVE, own.member_id, heir, helpers, facts.serving_url)
 
 
 def _order_survivors(facts: Facts, view: ClusterView, own: MemberView) -> tuple[MemberView, ...]:
-    """Return the other voters that answer, those whose unit stays first."""
+    """Return the other voters that answer: those whose unit stays, the most caught-up first."""
     staying = {name_member(unit) for unit in facts.units_alive}
     others = [v for v in view.voters if v.is_reachable and v.member_id != own.member_id]
-    return tuple(sorted(others, key=lambda voter: (voter.name not in staying, voter.name)))
+    return tuple(
+        sorted(
+            others,
+            key=lambda voter: (voter.name not in staying, -voter.applied_index, voter.name),
+        )
+    )
 
 
 def is_removal_known(lists: Mapping[str, frozenset[MemberId] | None], leaver: MemberId) -> bool:

@@ -12,6 +12,7 @@ from etcd_charm.cluster.facts import (
     UnitName,
     name_member,
 )
+from etcd_charm.cluster.rollout import is_alone
 from etcd_charm.cluster.steps import (
     AddLearner,
     Plan,
@@ -51,10 +52,16 @@ def decide_join(facts: Facts) -> Plan:
         return _enter(facts, view)
     if member.name:
         return _replace_lost(member)
+    moves = () if facts.peer_url in member.peer_urls else _announce(member, facts)
     return Plan(
-        steps=(StartJoiner(),),
+        steps=(*moves, StartJoiner()),
         waiting=Waiting("joining as a learner", WokenBy.TIMER, PROMOTE_SOON_S),
     )
+
+
+def _announce(member: MemberView, facts: Facts) -> tuple[UpdateMember]:
+    """The port has changed between entering the list and starting."""
+    return (UpdateMember(member.member_id, facts.peer_url),)
 
 
 def _is_nobody_left(facts: Facts) -> bool:
@@ -126,8 +133,17 @@ def _decide_removed() -> Plan:
     )
 
 
+def is_listening(facts: Facts) -> bool:
+    """Whether the engine listens at the address that is to be announced.
+
+    Until it has been restarted there, nobody is told: members that all moved at once would find
+    nobody. After its restart it listens at its former port too, so no order leaves a gap.
+    """
+    return facts.engine.started_with == facts.wanted or is_alone(facts)
+
+
 def _decide_own_change(facts: Facts, member: MemberView) -> Plan | None:
-    if facts.peer_url not in member.peer_urls:
+    if facts.peer_url not in member.peer_urls and is_listening(facts):
         return Plan(
             steps=(UpdateMember(member.member_id, facts.peer_url),),
             waiting=Waiting("announcing a new address", WokenBy.TIMER, PROMOTE_SOON_S),

@@ -7,6 +7,7 @@ cluster is founded only when nothing shows that it exists.
 
 from dataclasses import replace
 
+from etcd_charm.cluster import rebuild, restore
 from etcd_charm.cluster.facts import DataState, Facts
 from etcd_charm.cluster.founding import decide_adoption, decide_claim, decide_founding
 from etcd_charm.cluster.membership import (
@@ -15,21 +16,38 @@ from etcd_charm.cluster.membership import (
     decide_membership,
     has_leavers,
 )
-from etcd_charm.cluster.restore import decide_outcome, decide_restore
+from etcd_charm.cluster.rebuild import decide_rebuild
+from etcd_charm.cluster.restore import decide_restore
 from etcd_charm.cluster.rollout import (
     TURN_COMMIT_S,
     RestartDecision,
+    are_others_healthy,
     decide_restart,
     decide_return,
     decide_turn,
     waits_for_leaver,
 )
-from etcd_charm.cluster.steps import AppWrites, Plan, Waiting, WokenBy
+from etcd_charm.cluster.steps import (
+    AppWrites,
+    DropFormerCopy,
+    Plan,
+    StopMember,
+    Waiting,
+    WokenBy,
+)
+from etcd_charm.cluster.timing import decide_record
 
 WATCH_S = 20
 """A member that restarts is back within this time; a shorter wait would only ask again."""
 LEAVING_S = 5
 """A leaver tells nobody when it is done: Juju has told the others of its going before."""
+
+
+UNUSABLE = {
+    DataState.DETACHED: "its storage was detached: attach it again, or remove the unit",
+    DataState.UNMOUNTED: "the storage of its data is not mounted: mount it, or remove the unit",
+}
+PAUSED = "paused: run the action resume"
 
 
 def decide(facts: Facts) -> Plan:
@@ -40,13 +58,19 @@ def decide(facts: Facts) -> Plan:
         return Plan(waiting=Waiting("waiting for the peer relation", WokenBy.PEER))
     if not facts.has_authorities:
         return _decide_authorities(facts)
-    if facts.engine.data is DataState.DETACHED:
-        return Plan(blocked="its storage was detached: attach it again, or remove the unit")
+    if facts.engine.data in UNUSABLE:
+        return Plan(blocked=UNUSABLE[facts.engine.data])
+    if facts.engine.is_paused:
+        return _decide_paused(facts)
     restoring = decide_restore(facts)
     if restoring is not None:
-        return replace(restoring, app=decide_outcome(facts), turn_done=facts.turn_done)
+        return replace(restoring, app=restore.decide_outcome(facts), turn_done=facts.turn_done)
+    rebuilding = decide_rebuild(facts)
+    if rebuilding is not None:
+        return replace(rebuilding, app=rebuild.decide_outcome(facts), turn_done=facts.turn_done)
     plan = _decide_engine(facts)
     plan = _add_restart(facts, plan)
+    plan = _add_chores(facts, plan)
     plan = _add_watch(facts, plan)
     app = _decide_app(facts, plan)
     if app.turn is not None and app.turn.unit == facts.unit:
@@ -72,8 +96,17 @@ def _decide_engine(facts: Facts) -> Plan:
             return decide_foreign(facts)
         case DataState.FOREIGN:
             return decide_adoption(facts)
-        case DataState.NEW | DataState.DETACHED:
+        case _:
             return decide_join(facts) if facts.is_cluster_known else decide_founding(facts)
+
+
+def _decide_paused(facts: Facts) -> Plan:
+    """Keep the engine stopped until the operator says otherwise; give a turn back."""
+    steps = (StopMember(),) if facts.engine.is_running else ()
+    waiting = Waiting(PAUSED, WokenBy.OPERATOR)
+    turn_done = decide_return(facts, RestartDecision())
+    plan = Plan(steps=steps, waiting=waiting, turn_done=turn_done)
+    return replace(plan, app=_decide_app(facts, plan))
 
 
 def _add_restart(facts: Facts, plan: Plan) -> Plan:
@@ -93,6 +126,15 @@ def _add_restart(facts: Facts, plan: Plan) -> Plan:
         turn_done=turn_done,
         waiting=waiting,
     )
+
+
+def _add_chores(facts: Facts, plan: Plan) -> Plan:
+    """Delete the copy that a move of the data left behind, once nothing else is to be done."""
+    is_idle = not plan.steps and not plan.blocked and plan.waiting is None
+    is_member = facts.member is not None and facts.member.is_reachable
+    if is_idle and facts.engine.has_former_copy and is_member and are_others_healthy(facts):
+        return replace(plan, steps=(DropFormerCopy(),))
+    return plan
 
 
 def _add_watch(facts: Facts, plan: Plan) -> Plan:
@@ -117,4 +159,10 @@ def _decide_app(facts: Facts, plan: Plan) -> AppWrites:
         record = f"{facts.view.cluster_id:x}" if facts.view.cluster_id else None
     is_news = facts.is_leader and facts.leader_shown != facts.unit
     leader = facts.unit if is_news else None
-    return replace(writes, turn=turn, cluster_id=record, leader=leader)
+    return replace(
+        writes,
+        turn=turn,
+        cluster_id=record,
+        leader=leader,
+        round_trip_ms=decide_record(facts),
+    )

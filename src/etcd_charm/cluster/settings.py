@@ -7,22 +7,36 @@ timeout is at least five heartbeats and at most 50 s).
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 HEARTBEAT_MS_MIN: Final = 10
 HEARTBEAT_MS_MAX: Final = 5_000
 ELECTION_MS_MAX: Final = 50_000
 ELECTION_HEARTBEATS_MIN: Final = 5
+MEMORY_LIMIT_MIN: Final = 128 * 1024**2
+"""Less than this, and the engine would be killed before it serves."""
+HEARTBEAT_MS_DEFAULT: Final = 100
+ELECTION_MS_DEFAULT: Final = 1000
+ELECTION_HEARTBEATS: Final = 10
 SNAPSHOT_COUNT_DEFAULT: Final = 100_000
 SNAPSHOT_COUNT_MIN: Final = 100
 """Fewer entries than this between two snapshots would only write snapshots."""
 QUOTA_BYTES_DEFAULT: Final = 2 * 1024**3
 QUOTA_BYTES_MIN: Final = 16 * 1024**2
 QUOTA_BYTES_MAX: Final = 100 * 1024**3
+PROFILES: Final = {"lan": (100, 1000), "wan": (500, 5000)}
+"""Heartbeat and election timeout in milliseconds, by distance."""
+MEASURED: Final = "measured"
+WARNING_DAYS_DEFAULT: Final = 21
+RETENTION_DEFAULT: Final = 7
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
 ENGINES: Final = ("raftkv", "etcd")
 _SIZE: Final = re.compile(r"^(\d+)\s*([KMG]?)(i?B?)$", re.IGNORECASE)
+_NAME: Final = re.compile(r"[A-Za-z0-9{]([A-Za-z0-9.:{}-]*[A-Za-z0-9}])?")
+"""A host name or an address; `{unit}` stands for the unit's name."""
+_CALENDAR: Final = re.compile(r"[A-Za-z0-9*:./, ~+-]{1,80}")
+"""What systemd's calendar events are made of; systemd itself judges them."""
 _SIZE_UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 Option = str | int | float | bool
@@ -41,6 +55,18 @@ class Settings:
     quota_bytes: int = QUOTA_BYTES_DEFAULT
     log_level: str = "info"
     bind_to_all_interfaces: bool = True
+    tls: bool = True
+    """Whether clients speak TLS; members among themselves always do."""
+    legacy_port: int = 0
+    """A second client port in plain http, on loopback only; 0 for none."""
+    extra_sans: tuple[str, ...] = ()
+    network_profile: str = "lan"
+    warning_days: int = WARNING_DAYS_DEFAULT
+    snapshot_schedule: str = ""
+    """A calendar event of systemd; empty for none."""
+    snapshot_retention: int = RETENTION_DEFAULT
+    memory_limit_bytes: int = 0
+    """Above it the system takes memory back from the engine; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +123,32 @@ class _Reader:
             return default
         return int(value)
 
+    def read_text(self, option: str, pattern: re.Pattern[str], hint: str) -> str:
+        value = str(self._options.get(option, "")).strip()
+        if value and pattern.fullmatch(value) is None:
+            self.complain(option, f"{value!r} is not {hint}")
+            return ""
+        return value
+
+    def read_names(self, option: str) -> tuple[str, ...]:
+        text = str(self._options.get(option, ""))
+        names = [name for name in re.split(r"[\s,]+", text) if name]
+        wrong = [name for name in names if _NAME.fullmatch(name) is None]
+        if wrong:
+            self.complain(option, f"{wrong[0]!r} is neither a host name nor an address")
+        return tuple(sorted(set(names) - set(wrong)))
+
+    def read_limit(self, option: str, low: int) -> int:
+        value = str(self._options.get(option, "")).strip()
+        if not value:
+            return 0
+        match = _SIZE.match(value)
+        size = int(match[1]) * _SIZE_UNITS[match[2].upper()] if match else 0
+        if size < low:
+            self.complain(option, f"{value!r} is not a size of at least {low >> 20}M")
+            return 0
+        return size
+
     def read_size(self, option: str, default: int, low: int, high: int) -> int:
         value = str(self._options.get(option, "auto")).strip()
         if value == "auto":
@@ -133,9 +185,39 @@ def load_settings(options: Mapping[str, Option]) -> tuple[Settings, tuple[Proble
         ),
         log_level=reader.read_choice("log-level", "info", LOG_LEVELS),
         bind_to_all_interfaces=reader.read_bool("bind_to_all_interfaces", default=True),
+        tls=reader.read_bool("tls", default=True),
+        legacy_port=reader.read_int("legacy-port", 0, 0, 65535),
+        extra_sans=reader.read_names("certificate-extra-sans"),
+        network_profile=reader.read_choice("network-profile", "lan", (*PROFILES, MEASURED)),
+        warning_days=reader.read_int(
+            "certificate-expiry-warning-days", WARNING_DAYS_DEFAULT, 0, 365
+        ),
+        snapshot_schedule=reader.read_text(
+            "snapshot-schedule", _CALENDAR, "a calendar event of systemd, such as daily"
+        ),
+        snapshot_retention=reader.read_int("snapshot-retention", RETENTION_DEFAULT, 1, 1000),
+        memory_limit_bytes=reader.read_limit("memory-limit", MEMORY_LIMIT_MIN),
     )
     _check_together(settings, reader)
     return settings, tuple(reader.problems)
+
+
+def choose_timing(settings: Settings, round_trip_ms: int) -> Settings:
+    """Return settings with the timing of the network profile.
+
+    An operator's own numbers win over a profile. `measured` takes the slowest round trip between
+    two members: a heartbeat of one and a half of it, as etcd's guide says, and ten of those
+    until an election.
+    """
+    own = (HEARTBEAT_MS_DEFAULT, ELECTION_MS_DEFAULT)
+    if (settings.heartbeat_ms, settings.election_ms) != own:
+        return settings
+    if settings.network_profile == MEASURED:
+        heartbeat_ms = min(HEARTBEAT_MS_MAX, max(HEARTBEAT_MS_DEFAULT, round_trip_ms * 3 // 2))
+        election_ms = min(ELECTION_MS_MAX, heartbeat_ms * ELECTION_HEARTBEATS)
+    else:
+        heartbeat_ms, election_ms = PROFILES[settings.network_profile]
+    return replace(settings, heartbeat_ms=heartbeat_ms, election_ms=election_ms)
 
 
 def check_engine(settings: Settings, founded_with: str) -> tuple[Problem, ...]:
@@ -153,6 +235,8 @@ def _check_together(settings: Settings, reader: _Reader) -> None:
     """Find what is right alone and wrong beside another option."""
     if settings.client_port == settings.peer_port:
         reader.complain("management_port", f"{settings.peer_port} is the client port too")
+    if settings.legacy_port in (settings.client_port, settings.peer_port):
+        reader.complain("legacy-port", f"{settings.legacy_port} is in use by another option")
     least_ms = settings.heartbeat_ms * ELECTION_HEARTBEATS_MIN
     if settings.election_ms < least_ms:
         reader.complain(

@@ -8,9 +8,13 @@ the list to answer: a cluster that lives on its reserve is not healthy.
 import enum
 from dataclasses import dataclass
 
-from etcd_charm.cluster.facts import ClusterView, Facts
+from etcd_charm.cluster.facts import ClusterView, Disk, Facts, MemberView
 from etcd_charm.cluster.settings import Problem
 from etcd_charm.cluster.steps import Plan
+
+DISK_LOW_PERCENT = 10
+DISK_FULL_BYTES = 64 << 20
+"""With less than one segment of a log left, the next write may fail."""
 
 
 class Level(enum.Enum):
@@ -41,28 +45,47 @@ def describe(facts: Facts, plan: Plan) -> Report:
         return Report(Level.MAINTENANCE, "leaving")
     if plan.blocked:
         return Report(Level.BLOCKED, plan.blocked)
-    if facts.restore is not None:
+    if facts.restore is not None or facts.rebuild is not None:
         reason = plan.waiting.reason if plan.waiting else "restoring"
         return Report(Level.MAINTENANCE, reason)
+    if facts.engine.is_paused:
+        return Report(Level.MAINTENANCE, "paused: run the action resume")
+    disk = _describe_bad_disk(facts.engine.disk)
+    if disk:
+        return Report(Level.BLOCKED, disk)
     view = facts.view
     if view is None or facts.member is None or not facts.engine.is_running:
         reason = plan.waiting.reason if plan.waiting else "not a member yet"
         return Report(Level.WAITING, reason)
+    health = _describe_cluster(view)
+    if health.level is not Level.ACTIVE:
+        return health
+    if facts.member.is_learner:
+        return Report(Level.WAITING, _describe_learner(facts.member, view))
+    prefix = "(leader) " if facts.is_leader else ""
+    notes = "".join(f", {note}" for note in list_notes(facts))
+    joining = f", {len(view.learners)} joining" if view.learners else ""
+    return Report(Level.ACTIVE, f"{prefix}{health.message}{joining}{notes}")
+
+
+def _describe_cluster(view: ClusterView) -> Report:
+    """Return how the cluster is as a whole: the same from every unit."""
     if not view.has_quorum:
         return _describe_no_quorum(view)
-    if facts.member.is_learner:
-        return Report(Level.WAITING, "catching up as a learner")
+    if view.alarms:
+        return Report(Level.BLOCKED, f"alarm {', '.join(view.alarms)}: see the action alarm-list")
     silent = [
         member.name or f"{member.member_id:x}" for member in view.voters if not member.is_reachable
     ]
+    voters = len(view.voters)
     if silent:
-        healthy = len(view.voters) - len(silent)
         return Report(
             Level.WAITING,
-            f"cluster is degraded: {healthy} of {len(view.voters)} members healthy, "
+            f"cluster is degraded: {voters - len(silent)} of {voters} members healthy, "
             f"no answer from {', '.join(sorted(silent))}",
         )
-    return Report(Level.ACTIVE, _describe_health(facts, view))
+    noun = "member" if voters == 1 else "members"
+    return Report(Level.ACTIVE, f"cluster is healthy with {voters} {noun}")
 
 
 def _describe_no_quorum(view: ClusterView) -> Report:
@@ -76,9 +99,57 @@ def _describe_no_quorum(view: ClusterView) -> Report:
     )
 
 
-def _describe_health(facts: Facts, view: ClusterView) -> str:
+def _describe_learner(member: MemberView, view: ClusterView) -> str:
+    furthest = max(other.applied_index for other in view.members)
+    if not furthest or member.applied_index >= furthest:
+        return "catching up as a learner"
+    return f"catching up as a learner: {member.applied_index * 100 // furthest} %"
+
+
+def _describe_bad_disk(disk: Disk) -> str:
+    if disk.is_read_only:
+        return "the disk of the data is read-only: see dmesg on the machine"
+    if disk.total_bytes and disk.free_bytes < DISK_FULL_BYTES:
+        return f"the disk of the data is full: {disk.free_bytes >> 20} MiB free"
+    return ""
+
+
+def list_notes(facts: Facts) -> tuple[str, ...]:
+    """Return what an operator should know of a unit that serves well."""
+    notes = []
+    disk = facts.engine.disk
+    if disk.total_bytes and disk.free_bytes * 100 < disk.total_bytes * DISK_LOW_PERCENT:
+        used = 100 - disk.free_bytes * 100 // disk.total_bytes
+        notes.append(f"disk {used} % full")
+    days = facts.engine.expires_in_days
+    if days is not None and days < facts.settings.warning_days:
+        notes.append("a certificate has expired" if days < 0 else f"certificate ends in {days} d")
+    if not facts.settings.tls:
+        notes.append("plain http")
+    if facts.engine.restore_problem:
+        notes.append("the last restore failed")
+    return tuple(notes)
+
+
+def describe_app(facts: Facts, plan: Plan) -> Report | None:
+    """Return the status of the application as its leader sees it.
+
+    An even number of members tolerates no more than the odd number below it, which is said.
+    """
+    if facts.restore is not None:
+        return Report(Level.MAINTENANCE, f"{facts.restore.unit} restores a snapshot")
+    if facts.rebuild is not None:
+        return Report(Level.MAINTENANCE, "rebuilding from the freshest survivor")
+    view = facts.view
+    if view is None:
+        reason = plan.blocked or (plan.waiting.reason if plan.waiting else "no member answers")
+        return Report(Level.BLOCKED if plan.blocked else Level.WAITING, reason)
+    health = _describe_cluster(view)
+    if health.level is not Level.ACTIVE:
+        return health
     voters = len(view.voters)
-    noun = "member" if voters == 1 else "members"
-    prefix = "(leader) " if facts.is_leader else ""
-    suffix = f", {len(view.learners)} joining" if view.learners else ""
-    return f"{prefix}cluster is healthy with {voters} {noun}{suffix}"
+    can_lose = (voters - 1) // 2
+    text = f"{voters} member{'' if voters == 1 else 's'}, can lose {can_lose}"
+    if voters % 2 == 0:
+        text += f" (no more than {voters - 1}: odd numbers are better)"
+    return Report(Level.ACTIVE, text)

@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from etcd_charm.cluster.facts import Claim, MemberId, Turn
+from etcd_charm.cluster.facts import Claim, MemberId, Rebuild, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,25 @@ class SwapRestored:
     restore_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class DropFormerCopy:
+    """Delete what a move to other storage left behind, now that the member is healthy there."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopForRebuild:
+    """Stop the engine and note where its log ends."""
+
+    rebuild_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForceAlone:
+    """Start the engine once as the only member of its cluster."""
+
+    rebuild_id: str
+
+
 Step = (
     FoundCluster
     | AddLearner
@@ -92,6 +111,9 @@ Step = (
     | UpdateMember
     | SetDataAside
     | SwapRestored
+    | DropFormerCopy
+    | StopForRebuild
+    | ForceAlone
 )
 
 MEMBERSHIP_STEPS = (AddLearner, Promote, RemoveMember, UpdateMember)
@@ -130,6 +152,9 @@ class AppWrites:
     replaces_claim: bool = False
     """A restored cluster is a new one: its token takes the place of the former."""
     ends_restore: bool = False
+    rebuild: Rebuild | str | None = None
+    """A rebuild to record; an empty text ends it."""
+    round_trip_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

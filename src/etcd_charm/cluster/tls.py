@@ -27,6 +27,11 @@ def list_server_names(addresses: Iterable[str], hostname: str) -> tuple[str, ...
     return tuple(sorted({name for name in (*addresses, hostname, *LOOPBACK) if name}))
 
 
+def fill_names(names: Iterable[str], unit: str) -> tuple[str, ...]:
+    """Return an operator's own names with `{unit}` replaced by the unit's name."""
+    return tuple(name.replace("{unit}", unit.replace("/", "-")) for name in names)
+
+
 def encode_request(unit: str, common_name: str, names: Iterable[str]) -> dict[str, str]:
     """Return this unit's keys in the databag of `certificates`."""
     unit_name = unit.replace("/", "_")

@@ -8,7 +8,16 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from etcd_charm.cluster.facts import NO_MEMBER, Claim, MemberId, PeerUnit, Restore, Turn, UnitName
+from etcd_charm.cluster.facts import (
+    NO_MEMBER,
+    Claim,
+    MemberId,
+    PeerUnit,
+    Rebuild,
+    Restore,
+    Turn,
+    UnitName,
+)
 
 CLAIM: Final = "claim"
 TURN: Final = "turn"
@@ -17,6 +26,7 @@ CLUSTER_ID: Final = "cluster-id"
 AUTHORITIES: Final = "authorities"
 CONSUMERS: Final = "consumers"
 RESTORE: Final = "restore"
+REBUILD: Final = "rebuild"
 
 ADDRESS: Final = "db-ingress-address"
 PEER_URL: Final = "peer-url"
@@ -26,6 +36,9 @@ ROLE: Final = "role"
 RESTART: Final = "restart-wanted"
 TURN_DONE: Final = "turn-done"
 SERVER_CA: Final = "server-ca"
+ROUND_TRIP: Final = "round-trip-ms"
+"""In a unit's bag what it measured, in the application's the slowest of all."""
+REBUILD_STEP: Final = "rebuild-step"
 RESTORE_STEP: Final = "restore-step"
 NONCE: Final = "nonce"
 """Names the last membership change that this unit made: its new value wakes all others."""
@@ -68,6 +81,17 @@ def encode_turn(turn: Turn) -> str:
     return json.dumps({"unit": turn.unit, "number": str(turn.number)})
 
 
+def decode_rebuild(bag: Mapping[str, str]) -> Rebuild | None:
+    """Return the rebuild under way in an application databag."""
+    fields = decode_object(bag, REBUILD)
+    return Rebuild(fields["id"], UnitName(fields["unit"])) if fields else None
+
+
+def encode_rebuild(rebuild: Rebuild) -> str:
+    """Return a rebuild as the databag holds it."""
+    return json.dumps({"id": rebuild.rebuild_id, "unit": rebuild.unit})
+
+
 def decode_object(bag: Mapping[str, str], key: str) -> dict[str, str]:
     """Return an object of texts that a key holds as JSON; an absent key is an empty object."""
     text = bag.get(key, "")
@@ -85,5 +109,7 @@ def decode_peer(unit: str, bag: Mapping[str, str]) -> PeerUnit:
         restart_wanted=bag.get(RESTART, ""),
         turn_done=int(bag.get(TURN_DONE) or "0"),
         server_ca=bag.get(SERVER_CA, ""),
+        rebuild_step=bag.get(REBUILD_STEP, ""),
         restore_step=bag.get(RESTORE_STEP, ""),
+        round_trip_ms=int(bag.get(ROUND_TRIP) or "0"),
     )

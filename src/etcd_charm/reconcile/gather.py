@@ -8,8 +8,14 @@ import ops
 
 from etcd_charm.cluster import tls
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import Claim, PeerUnit, Restore, Turn, UnitName, name_member
-from etcd_charm.cluster.settings import Problem, Settings, check_engine, load_settings
+from etcd_charm.cluster.facts import Claim, PeerUnit, Rebuild, Restore, Turn, UnitName, name_member
+from etcd_charm.cluster.settings import (
+    Problem,
+    Settings,
+    check_engine,
+    choose_timing,
+    load_settings,
+)
 from etcd_charm.reconcile import bags, credentials
 from etcd_charm.reconcile.goal_state import DYING, GoalState
 from etcd_charm.workload.certificates import is_pair
@@ -36,8 +42,11 @@ class JujuFacts:
     has_peer_relation: bool
     claim: Claim | None
     restore: Restore | None
+    rebuild: Rebuild | None
     turn: Turn | None
     turn_done: int
+    round_trip_ms: int
+    round_trip_shown_ms: int
     cluster_id: str
     leader_shown: str
     peers: tuple[PeerUnit, ...]
@@ -64,7 +73,8 @@ class JujuFacts:
     @property
     def client_url(self) -> str:
         """Where clients reach this member."""
-        return f"https://{bracket(self.addresses.client)}:{self.settings.client_port}"
+        scheme = "https" if self.settings.tls else "http"
+        return f"{scheme}://{bracket(self.addresses.client)}:{self.settings.client_port}"
 
     def describe_wanted(self) -> Wanted | None:
         """Return what the files are made from, or `None` while there are no authorities."""
@@ -94,6 +104,9 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
     settings, problems = load_settings(charm.config)
     relation = charm.model.get_relation(PEER_RELATION)
     bag = relation.data[charm.app] if relation is not None else None
+    own: Mapping[str, str] = relation.data[charm.unit] if relation is not None else {}
+    round_trip_ms = int((bag.get(bags.ROUND_TRIP) if bag else "") or "0")
+    settings = choose_timing(settings, round_trip_ms)
     claim = bags.decode_claim(bag) if bag else None
     problems += check_engine(settings, claim.engine if claim else "")
     related = _read_answer(charm)
@@ -109,8 +122,11 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         has_peer_relation=relation is not None,
         claim=claim,
         restore=bags.decode_restore(bag) if bag else None,
+        rebuild=bags.decode_rebuild(bag) if bag else None,
         turn=bags.decode_turn(bag) if bag else None,
-        turn_done=int(relation.data[charm.unit].get(bags.TURN_DONE) or "0") if relation else 0,
+        turn_done=int(own.get(bags.TURN_DONE) or "0"),
+        round_trip_ms=round_trip_ms,
+        round_trip_shown_ms=int(own.get(bags.ROUND_TRIP) or "0"),
         cluster_id=bag.get(bags.CLUSTER_ID, "") if bag else "",
         leader_shown=bag.get(bags.LEADER, "") if bag else "",
         peers=_read_peers(relation),

@@ -79,8 +79,7 @@ class Teardown:
             return False
         try:
             if decision.hand_over_to != NO_MEMBER:
-                own_url = self._reconciler.read_juju().client_url
-                self._workload.hand_over(own_url, decision.hand_over_to)
+                self._workload.hand_over(decision.own_url, decision.hand_over_to)
             self._workload.ask_removal(decision.helpers[0], decision.member_id)
         except Retry as obstacle:
             logger.info("not removed yet: %s", obstacle)

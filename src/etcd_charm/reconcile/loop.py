@@ -46,6 +46,7 @@ class Reconciler:
         self._goal_state = goal_state
         self._publisher = Publisher(charm)
         self._report: status.Report | None = None
+        self._app_report: status.Report | None = None
 
     def run(self) -> None:
         """Reconcile; failures that the charm knows become a status, all others a hook error."""
@@ -59,9 +60,16 @@ class Reconciler:
 
     def describe(self) -> status.Report:
         """Return the status: of the reconciliation in this hook, or of a look taken now."""
+        return self._describe_both()[0]
+
+    def describe_app(self) -> status.Report | None:
+        """Return the application's status as its leader sees it; `None` where nothing is known."""
+        return self._describe_both()[1]
+
+    def _describe_both(self) -> tuple[status.Report, status.Report | None]:
         if self._report is None:
             self._report = self._look_only()
-        return self._report
+        return self._report, self._app_report
 
     def _look_only(self) -> status.Report:
         """Report for a hook that changes nothing (an action, a teardown)."""
@@ -72,7 +80,11 @@ class Reconciler:
         if juju.problems:
             return status.describe_problems(juju.problems)
         facts = self.observe(juju, None)
-        return status.describe(facts, decide(facts))
+        return self._report_on(facts, decide(facts))
+
+    def _report_on(self, facts: Facts, plan: Plan) -> status.Report:
+        self._app_report = status.describe_app(facts, plan)
+        return status.describe(facts, plan)
 
     def _reconcile(self) -> status.Report:
         juju = gather(self._charm, self._goal_state)
@@ -93,7 +105,7 @@ class Reconciler:
         facts = self.observe(juju, None)
         plan = decide(facts)
         self._publisher.write_app(plan.app)
-        return status.describe(facts, plan)
+        return self._report_on(facts, plan)
 
     def _carry_out(
         self, juju: JujuFacts, prepared: Prepared | None, facts: Facts, plan: Plan
@@ -108,7 +120,7 @@ class Reconciler:
         if plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER:
             waiting = plan.waiting
             self._workload.schedule_wake(juju.unit, waiting.after_s, waiting.reason)
-        return status.describe(facts, plan)
+        return self._report_on(facts, plan)
 
     def _execute(self, plan: Plan, facts: Facts) -> tuple[list[Step], Retry | None]:
         done: list[Step] = []
@@ -139,8 +151,8 @@ class Reconciler:
         token = juju.claim.token if juju.claim else ""
         engine = self._workload.inspect(token, juju.storage)
         others = [peer.client_url for peer in juju.peers if peer.member_id and peer.client_url]
-        own_url = juju.client_url if engine.is_running else ""
-        view = self._workload.look(own_url, others) if own_url or others else None
+        own_url = (engine.client_url or juju.client_url) if engine.is_running else ""
+        view = self._workload.look(own_url, others)
         return Facts(
             unit=juju.unit,
             settings=juju.settings,
@@ -156,6 +168,8 @@ class Reconciler:
             cluster_id=juju.cluster_id,
             leader_shown=juju.leader_shown,
             restore=juju.restore,
+            rebuild=juju.rebuild,
+            round_trip_ms=juju.round_trip_ms,
             turn=juju.turn,
             turn_done=juju.turn_done,
             peers=juju.peers,

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import ops
 
 from charms.etcd.v0.etcd_relations import DbMessage, ProxyMessage
-from etcd_charm.cluster import consumers, restore, tls
-from etcd_charm.cluster.facts import Facts
+from etcd_charm.cluster import consumers, rebuild, restore, tls
+from etcd_charm.cluster.facts import Facts, Rebuild
 from etcd_charm.cluster.steps import AppWrites, Plan
+from etcd_charm.cluster.timing import decide_shown
 from etcd_charm.reconcile import bags, credentials
 from etcd_charm.reconcile.gather import CERTIFICATES, PEER_RELATION, JujuFacts
 from etcd_charm.workload.certificates import read_fingerprint
@@ -43,6 +44,13 @@ class Publisher:
             _write(bag, {bags.CLUSTER_ID: writes.cluster_id})
         if writes.leader is not None:
             _write(bag, {bags.LEADER: writes.leader})
+        if writes.rebuild is not None:
+            order = writes.rebuild
+            text = bags.encode_rebuild(order) if isinstance(order, Rebuild) else ""
+            _write(bag, {bags.REBUILD: text})
+        if writes.round_trip_ms is not None:
+            text = str(writes.round_trip_ms) if writes.round_trip_ms else ""
+            _write(bag, {bags.ROUND_TRIP: text})
         if writes.turn is not None:
             _write(bag, {bags.TURN: bags.encode_turn(writes.turn)})
 
@@ -57,10 +65,12 @@ class Publisher:
         content = {
             bags.ADDRESS: juju.addresses.client,
             bags.PEER_URL: juju.peer_url,
-            bags.CLIENT_URL: juju.client_url,
+            bags.CLIENT_URL: facts.serving_url,
+            bags.ROUND_TRIP: _number(decide_shown(facts, juju.round_trip_shown_ms)),
             bags.RESTART: plan.restart_wanted,
-            bags.TURN_DONE: str(plan.turn_done) if plan.turn_done else "",
+            bags.TURN_DONE: _number(plan.turn_done),
             bags.SERVER_CA: server_ca,
+            bags.REBUILD_STEP: rebuild.describe_step(facts),
             bags.RESTORE_STEP: restore.describe_step(facts),
         }
         if member is not None:
@@ -134,6 +144,10 @@ class Publisher:
     def open_ports(self, juju: JujuFacts) -> None:
         """Open the ports of both planes, and close former ones."""
         self._charm.unit.set_ports(juju.settings.client_port, juju.settings.peer_port)
+
+
+def _number(value: int) -> str:
+    return str(value) if value else ""
 
 
 def _write(bag: ops.RelationDataContent, content: Mapping[str, str]) -> None:

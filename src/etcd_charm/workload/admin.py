@@ -4,9 +4,12 @@ Every call has a deadline. Failures of the wire become `Retry`: the hook ends we
 brings the unit back. Refusals of the cluster keep their text.
 """
 
+import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import ClusterView, MemberId, MemberView
@@ -71,7 +74,29 @@ class Admin:
             leader_id=MemberId(leader),
             has_quorum=has_quorum and bool(leader),
             version=min((status.version for status in answers), default=""),
+            alarms=self._read_alarms(urls, members) if leader else (),
+            round_trip_ms=max(_ask_all(urls, _measure).values(), default=0),
         )
+
+    def _read_alarms(self, urls: Sequence[str], members: Sequence[Member]) -> tuple[str, ...]:
+        """Return the raised alarms as any member knows them."""
+        names = {member.member_id: member.name for member in members}
+        for url in urls:
+            try:
+                with self._connect(url, CALL_TIMEOUT_S) as client:
+                    answer = client.call(
+                        b"/etcdserverpb.Maintenance/Alarm",
+                        messages.AlarmRequest(),
+                        messages.AlarmResponse,
+                    )
+            except (KvClientError, OSError):
+                continue
+            return tuple(
+                f"{messages.AlarmType(alarm.alarm).name} at "
+                f"{names.get(alarm.memberID) or f'{alarm.memberID:x}'}"
+                for alarm in answer.alarms
+            )
+        return ()
 
     def _list(self, question: tuple[str, bool]) -> tuple[Member, ...] | None:
         """Ask one member for the list: the current one through a quorum, or as it knows it.
@@ -162,6 +187,11 @@ class Admin:
                 continue
         return 0
 
+    def read_committed(self, url: str) -> int:
+        """Return the index up to which a member knows the log to be committed, 0 if silent."""
+        status = self._read_status(url)
+        return max(status.raft_index, status.raft_applied_index) if status else 0
+
     def save_snapshot(self, url: str, write: Callable[[bytes], object]) -> int:
         """Stream a snapshot of this member; return its size in bytes."""
         try:
@@ -209,6 +239,18 @@ def _ask_all(
         return dict(zip(questions, pool.map(ask, questions), strict=True))
 
 
+def _measure(url: str) -> int:
+    """Return how long a connection to a member takes, in milliseconds rounded up; 0 for none."""
+    parts = urlsplit(url)
+    began_s = time.monotonic()
+    try:
+        address = (parts.hostname or "", parts.port or 0)
+        with socket.create_connection(address, timeout=CALL_TIMEOUT_S):
+            return int((time.monotonic() - began_s) * 1000) + 1
+    except OSError:
+        return 0
+
+
 def _view_member(member: Member, status: MemberStatus | None) -> MemberView:
     is_itself = status is not None and status.member_id == member.member_id
     return MemberView(
@@ -218,4 +260,5 @@ def _view_member(member: Member, status: MemberStatus | None) -> MemberView:
         client_urls=tuple(member.client_urls),
         is_learner=member.is_learner,
         is_reachable=is_itself,
+        applied_index=status.raft_applied_index if status is not None and is_itself else 0,
     )

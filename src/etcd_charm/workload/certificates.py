@@ -141,6 +141,12 @@ def is_pair(certificate: str, key: str) -> bool:
         return False
 
 
+def read_end(certificate: str) -> dt.datetime:
+    """Return when the first of a chain or bundle ends."""
+    ends = x509.load_pem_x509_certificates(certificate.encode())
+    return min(_read_end(entry) for entry in ends)
+
+
 def _read_end(certificate: x509.Certificate) -> dt.datetime:
     return certificate.not_valid_after_utc
 

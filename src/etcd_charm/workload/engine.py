@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from etcd_charm.cluster.facts import ClusterView, EngineFacts, MemberId, RestoreState
+from etcd_charm.cluster.facts import ClusterView, EngineFacts, LogPosition, MemberId, RestoreState
 from etcd_charm.cluster.settings import Settings
 from etcd_charm.cluster.steps import Step
 from etcd_charm.cluster.tls import ServerMaterial
@@ -71,6 +71,14 @@ class SnapshotFile:
     path: Path
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a member says of its data at one revision."""
+
+    hash: int
+    compact_revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,8 @@ class Engine(Protocol):
     service: str
     """Name of the systemd service."""
     description: str
+    rereads_authorities: bool
+    """Whether a running engine follows a changed authority file; leaves are re-read by both."""
     keeps_v2_in_snapshot: bool
     """Whether a snapshot holds the v2 store too, or it has to be read beside it."""
 
@@ -166,6 +176,37 @@ class Engine(Protocol):
 
     def restore(self, order: RestoreOrder) -> None:
         """Make a data directory from a database."""
+
+    def read_position(self, data: Path) -> LogPosition | None:
+        """Return where the log of a stopped member ends; `None` where only a running one tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEntry:
+    """A snapshot that lies on this unit."""
+
+    path: Path
+    size_bytes: int
+    made_at: str
+
+
+class Care(Protocol):
+    """What an operator asks of the members now and then. The real one is `upkeep.Upkeep`."""
+
+    def compact(self, urls: Sequence[str], revision: int, *, physical: bool) -> int:
+        """Forget history below a revision (0: the present one) and return it."""
+
+    def defragment(self, url: str) -> tuple[int, int]:
+        """Give free space of one member back to the disk; return its size before and after."""
+
+    def disarm_alarms(self, urls: Sequence[str]) -> int:
+        """Take back all alarms; return how many there were."""
+
+    def read_revision(self, url: str) -> int:
+        """Return the revision that one member has applied."""
+
+    def hash_data(self, url: str, revision: int) -> Fingerprint:
+        """Return a hash over one member's data at a revision."""
 
 
 class Workload(Protocol):
@@ -198,6 +239,19 @@ class Workload(Protocol):
     def stop(self) -> None:
         """Stop the engine cleanly and keep it stopped."""
 
+    @property
+    def care(self) -> Care:
+        """What an operator asks of the members now and then."""
+
+    def pack_debug(self, path: Path, texts: Mapping[str, str]) -> None:
+        """Write a support bundle with these texts, without secrets."""
+
+    def adopt_data(self, token: str) -> None:
+        """Make the data of another cluster this one's; its next start is alone."""
+
+    def pause(self, *, paused: bool) -> None:
+        """Remember whether an operator wants the engine stopped."""
+
     def remember_leaving(self) -> None:
         """Remember that this unit is off the member list."""
 
@@ -223,6 +277,12 @@ class Workload(Protocol):
         self, wanted: Wanted, storage: Path | None, options: RestoreOptions
     ) -> RestoreReport:
         """Make the new data beside the present data, and prove it; nothing stops."""
+
+    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> int:
+        """Start a throw-away member on a snapshot; return its revision."""
+
+    def list_snapshots(self, target: Path) -> tuple[SnapshotEntry, ...]:
+        """Return the snapshots in a folder, the newest first."""
 
     def read_restore(self) -> RestoreReport:
         """Return how far the last restore on this machine came."""

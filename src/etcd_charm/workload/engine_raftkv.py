@@ -1,8 +1,10 @@
 """The engine `raftkv`: from the attached bundle, else from the wheels in the charm."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from etcd_charm.cluster.facts import LogPosition
 from etcd_charm.workload import host, install
 from etcd_charm.workload.engine import RestoreOrder, Supplies
 from etcd_charm.workload.paths import Paths
@@ -17,6 +19,7 @@ class RaftkvEngine:
     name = "raftkv"
     service = "raftkvd"
     description = "raftkvd, an etcd-compatible key/value store"
+    rereads_authorities = True
     keeps_v2_in_snapshot = True
 
     def __init__(self, paths: Paths) -> None:
@@ -59,3 +62,12 @@ class RaftkvEngine:
             ],
             timeout_s=RESTORE_TIMEOUT_S,
         )
+
+    def read_position(self, data: Path) -> LogPosition | None:
+        """Return where the log of a stopped member ends."""
+        tool = str(self._paths.engine / "bin/raftkvctl")
+        try:
+            found = json.loads(host.run_program([tool, "inspect", str(data)]))
+        except host.ProgramFailed:
+            return LogPosition()
+        return LogPosition(int(found["lastTerm"]), int(found["lastIndex"]))

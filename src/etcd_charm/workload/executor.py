@@ -7,15 +7,25 @@ same hook.
 
 import datetime as dt
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import ClusterView, EngineFacts, MemberId
+from etcd_charm.cluster.errors import NeedsOperator, Retry
+from etcd_charm.cluster.facts import (
+    ClusterView,
+    EngineFacts,
+    LogPosition,
+    MemberId,
+    RebuildState,
+)
 from etcd_charm.cluster.steps import (
     AddLearner,
+    DropFormerCopy,
+    ForceAlone,
     FoundCluster,
     Promote,
     RemoveMember,
@@ -24,17 +34,28 @@ from etcd_charm.cluster.steps import (
     StartJoiner,
     StartMember,
     Step,
+    StopForRebuild,
     StopMember,
     SwapRestored,
     UpdateMember,
 )
-from etcd_charm.workload import config_files, host, restoring, service, snapshots, v2_keys
+from etcd_charm.workload import (
+    config_files,
+    debug_bundle,
+    host,
+    restoring,
+    service,
+    snapshots,
+    v2_keys,
+)
 from etcd_charm.workload.admin import Admin
 from etcd_charm.workload.engine import (
+    Care,
     Engine,
     Prepared,
     RestoreOptions,
     RestoreReport,
+    SnapshotEntry,
     SnapshotFile,
     Supplies,
     Wanted,
@@ -45,6 +66,7 @@ from etcd_charm.workload.key_files import KeyFiles
 from etcd_charm.workload.memory import FirstStart, MemoryFile
 from etcd_charm.workload.paths import USER, Paths
 from etcd_charm.workload.storage import DataDirectory
+from etcd_charm.workload.upkeep import Upkeep
 
 PROMOTE_PAUSE_S = 0.5
 FINGERPRINT_CHARS = 16
@@ -105,26 +127,29 @@ class LocalWorkload:
         server_ca = self._keys.write(wanted, dt.datetime.now(dt.timezone.utc))
         home = self._data.choose_home(storage)
         engine = self._engine
-        steady = config_files.render_files(self._paths, engine, wanted, home, None)
+        steady = config_files.render_files(self._paths, engine, wanted, home, config_files.STEADY)
+        target = self._data.find_target(storage)
+        if target is not None:
+            self._data.check_target(target)
         digest = hashlib.sha256()
         for part in (
             steady.config,
             steady.unit_file,
-            self._keys.hash_files(),
+            "" if engine.rereads_authorities else self._keys.hash_authorities(),
             engine.identify(),
+            str(target or ""),
         ):
             digest.update(part.encode())
         self._fingerprint = digest.hexdigest()[:FINGERPRINT_CHARS]
         self._write_config()
         return Prepared(self._fingerprint, server_ca)
 
-    def _write_config(self) -> None:
+    def _write_config(self, former_ports: tuple[int, int] = (0, 0)) -> None:
         memory = self._memory.load()
         home = self._data.choose_home(self._storage)
         engine = self._engine
-        files = config_files.render_files(
-            self._paths, engine, self._desired, home, memory.first_start
-        )
+        mode = config_files.StartMode(memory.first_start, former_ports, memory.force_alone)
+        files = config_files.render_files(self._paths, engine, self._desired, home, mode)
         host.write_file(self._paths.config, files.config, mode=0o640, group=USER)
         host.write_file(self._paths.environment, files.environment, mode=0o600)
         host.write_file(self._paths.wake, files.wake, mode=0o755)
@@ -147,6 +172,11 @@ class LocalWorkload:
         report = restoring.read_report(memory)
         return EngineFacts(
             is_running=is_running,
+            is_paused=memory.paused,
+            client_url=memory.serving_url,
+            has_former_copy=bool(memory.former_home),
+            disk=self._data.read_disk(storage),
+            expires_in_days=self._keys.read_days_left(dt.datetime.now(dt.timezone.utc)),
             data=self._data.read_state(token, storage),
             started_with=memory.started_with,
             founded_token=memory.founded_token,
@@ -154,11 +184,20 @@ class LocalWorkload:
             restore_id=memory.restore.restore_id if memory.restore else "",
             restore_state=report.state,
             restore_problem=report.problem,
+            rebuild_id=memory.rebuild_id,
+            rebuild_state=RebuildState(memory.rebuild_state),
+            position=LogPosition(memory.log_term, memory.log_index),
         )
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
-        """Ask the members how the cluster is."""
-        return self._admin.look(own_url, peer_urls)
+        """Ask the members how the cluster is: those that Juju shows, and those from before."""
+        doors = self._memory.load().doors
+        view = self._admin.look(own_url, (*peer_urls, *doors))
+        if view is not None and view.has_quorum:
+            known = tuple(sorted(url for member in view.members for url in member.client_urls))
+            if known != doors:
+                self._memory.change(doors=known)
+        return view
 
     def execute(self, step: Step, view: ClusterView | None) -> None:
         """Carry out one step.
@@ -193,6 +232,12 @@ class LocalWorkload:
             case SetDataAside():
                 self._service.stop()
                 self._data.set_aside()
+            case DropFormerCopy():
+                self._data.drop_former()
+            case StopForRebuild(rebuild_id):
+                self._stop_for_rebuild(rebuild_id)
+            case ForceAlone(rebuild_id):
+                self._force_alone(rebuild_id)
             case SwapRestored(restore_id):
                 self._swap_restored(restore_id)
 
@@ -226,8 +271,12 @@ class LocalWorkload:
         self._start()
 
     def _start(self) -> None:
+        if self._memory.load().force_alone:
+            if not self._start_alone():
+                raise NeedsOperator("the adopted data does not start: see the engine's log")
+            return
         self._write_config()
-        self._memory.change(started_with=self._fingerprint)
+        self._remember_start()
         if not self._service.start():
             raise Retry("the engine is starting")
         self._forget_first_start()
@@ -237,24 +286,83 @@ class LocalWorkload:
             self._memory.change(first_start=None)
             self._write_config()
 
+    def _remember_start(self) -> None:
+        settings = self._desired.settings
+        self._memory.change(
+            started_with=self._fingerprint,
+            serving_url=self._desired.client_url,
+            serving_ports=(settings.client_port, settings.peer_port),
+        )
+
     def _restart(self, view: ClusterView | None) -> None:
         if view is not None:
             self._hand_over_before_restart(view)
-        self._memory.change(started_with=self._fingerprint)
+        target = self._data.find_target(self._storage)
+        if target is not None:
+            self._move_data(target)
+        self._write_config(self._memory.load().serving_ports)
+        self._remember_start()
         if not self._service.restart():
             raise Retry("the engine is restarting")
 
+    def _move_data(self, target: Path) -> None:
+        """Move the data of the stopped engine; whatever goes wrong, start it where it is."""
+        self._service.stop()
+        try:
+            self._data.move(target)
+        except host.ProgramFailed as error:
+            self._service.start()
+            raise Retry(f"the data cannot be moved: {error}") from error
+        except Retry:
+            self._service.start()
+            raise
+        self.prepare(self._desired, self._storage)
+
     def _hand_over_before_restart(self, view: ClusterView) -> None:
-        """Give leadership away first: an orderly change costs clients far less than an election."""
+        """Give leadership away first: an orderly change costs clients far less than an election.
+
+        The heir is the most caught-up of the others.
+        """
         name = self._desired.member_name
         own = next((member for member in view.members if member.name == name), None)
         others = [v for v in view.voters if v.is_reachable and v.name != name]
         if own is None or own.member_id != view.leader_id or not others:
             return
+        heir = max(others, key=lambda voter: (voter.applied_index, voter.name))
         try:
-            self.hand_over(own.client_urls[0], others[0].member_id)
+            self.hand_over(own.client_urls[0], heir.member_id)
         except Retry:
             return  # the restart itself then costs an election, which the cluster survives
+
+    def _stop_for_rebuild(self, rebuild_id: str) -> None:
+        memory, running = self._memory.load(), self._service.is_running()
+        committed = self._admin.read_committed(memory.serving_url) if running else 0
+        self._service.stop()
+        position = self._engine.read_position(self._paths.data.resolve())
+        position = position or LogPosition(1 if committed else 0, committed)
+        self._memory.change(
+            rebuild_id=rebuild_id,
+            rebuild_state=RebuildState.STOPPED.value,
+            log_term=position.term,
+            log_index=position.index,
+        )
+
+    def _force_alone(self, rebuild_id: str) -> None:
+        self._memory.change(force_alone=True)
+        is_serving = self._start_alone()
+        state = RebuildState.REBUILT if is_serving else RebuildState.FAILED
+        self._memory.change(rebuild_id=rebuild_id, rebuild_state=state.value)
+
+    def _start_alone(self) -> bool:
+        """Start with the flag that removes all others, and take the flag away again."""
+        self._write_config()
+        self._remember_start()
+        is_serving = self._service.start()
+        self._memory.change(force_alone=False)
+        self._write_config()
+        if not is_serving:
+            self._service.stop()
+        return is_serving
 
     def _promote(self, urls: Sequence[str], member_id: MemberId, wait_s: int) -> None:
         deadline_s = time.monotonic() + wait_s
@@ -283,6 +391,38 @@ class LocalWorkload:
     def stop(self) -> None:
         """Stop the engine and keep it stopped."""
         self._service.stop()
+
+    @property
+    def care(self) -> Care:
+        """What an operator asks of the members now and then."""
+        return Upkeep(self._admin)
+
+    def pack_debug(self, path: Path, texts: Mapping[str, str]) -> None:
+        """Write a support bundle for the login user."""
+        memory = json.dumps(asdict(replace(self._memory.load(), restore=None)), indent=1)
+        files = {**texts, "memory.json": memory}
+        self.write_private(
+            path,
+            lambda target: debug_bundle.pack_bundle(
+                target, self._paths, self._engine.service, files
+            ),
+        )
+
+    def adopt_data(self, token: str) -> None:
+        """Mark the data as this cluster's; the next start removes all other members."""
+        home = self._data.choose_home(self._storage)
+        self._data.mark(home, token)
+        self._data.link(home)
+        self._memory.change(
+            home=str(home),
+            home_was_mount=home.is_mount(),
+            force_alone=True,
+            founded_token=token,
+        )
+
+    def pause(self, *, paused: bool) -> None:
+        """Remember whether the engine is to stay stopped."""
+        self._memory.change(paused=paused)
 
     def remember_leaving(self) -> None:
         """Remember that this unit is off the member list."""
@@ -338,10 +478,19 @@ class LocalWorkload:
         self.prepare(wanted, storage)
         return restoring.prepare_restore(self._machine, wanted, storage, options)
 
+    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> int:
+        """Start a throw-away member on a snapshot."""
+        self.prepare(wanted, storage)
+        return restoring.verify_snapshot(self._machine, wanted, storage, source)
+
+    def list_snapshots(self, target: Path) -> tuple[SnapshotEntry, ...]:
+        """Return the snapshots in a folder, the newest first."""
+        return snapshots.list_snapshots(target)
+
     def _swap_restored(self, restore_id: str) -> None:
         restoring.swap_restored(self._machine, self._desired, self._storage, restore_id)
         self._write_config()
-        self._memory.change(started_with=self._fingerprint)
+        self._remember_start()
 
     def read_restore(self) -> RestoreReport:
         """Return how far the last restore on this machine came."""

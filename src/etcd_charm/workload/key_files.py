@@ -10,13 +10,14 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from etcd_charm.cluster.tls import list_server_names
+from etcd_charm.cluster.tls import fill_names, list_server_names
 from etcd_charm.workload import host
 from etcd_charm.workload.certificates import (
     KeyPair,
     is_pair,
     is_usable,
     issue_leaf,
+    read_end,
     read_fingerprint,
 )
 from etcd_charm.workload.engine import Wanted
@@ -56,7 +57,8 @@ class KeyFiles:
             self._write_public(tls / "server.crt", related.certificate)
             return read_fingerprint(related.ca)
         addresses = wanted.addresses
-        names = list_server_names((addresses.client, addresses.peer), socket.gethostname())
+        extra = fill_names(wanted.settings.extra_sans, wanted.unit)
+        names = list_server_names((addresses.client, addresses.peer, *extra), socket.gethostname())
         own = wanted.authorities.server
         self._keep_leaf("server", own, wanted.member_name, names, now)
         return read_fingerprint(own.certificate)
@@ -93,12 +95,18 @@ class KeyFiles:
     def _write_private(self, path: Path, content: str) -> None:
         host.write_file(path, content, mode=0o640, group=USER)
 
-    def hash_files(self) -> str:
-        """Return a hash over all files that the engine reads."""
+    def hash_authorities(self) -> str:
+        """Return a hash over the authorities that the engine trusts."""
         digest = hashlib.sha256()
-        for path in sorted(self._paths.tls.glob("*")):
+        for path in sorted(self._paths.tls.glob("*-ca.crt")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()
+
+    def read_days_left(self, now: dt.datetime) -> int | None:
+        """Return in how many days the first of the certificates here ends."""
+        files = (*self._paths.tls.glob("*.crt"), self._paths.admin / "root.crt")
+        ends = [read_end(path.read_text()) for path in files if path.is_file()]
+        return (min(ends) - now).days if ends else None
 
 
 def _loopback() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ with which files the engine was started, which cluster was founded, how to start
 not been ready yet, and since when units have been missing.
 """
 
+import dataclasses
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ class RestoreMemory:
 
     restore_id: str
     token: str
+    former_token: str
+    """The cluster that it replaces: once another has taken that one's place, it counts no more."""
     state: str
     target: str
     keeps_backup: bool
@@ -52,8 +55,25 @@ class Memory:
     absences: dict[str, int] = field(default_factory=dict)
     """Hexadecimal member id to seconds."""
     restore: RestoreMemory | None = None
-    former_token: str = ""
-    """What the data was marked with before it was last made anew."""
+    serving_url: str = ""
+    """Where the engine was told to listen for clients when it was last started."""
+    serving_ports: tuple[int, int] = (0, 0)
+    """The ports for clients and members that go with it."""
+    doors: tuple[str, ...] = ()
+    """Client URLs of the members when they last answered with a quorum: Juju may have dropped the
+    relation to the only unit that still knows."""
+    paused: bool = False
+    force_alone: bool = False
+    """The next start makes this member the only one of its cluster."""
+    rebuild_id: str = ""
+    rebuild_state: str = "none"
+    log_term: int = 0
+    log_index: int = 0
+    """Where the log ended when the engine was stopped for that rebuild."""
+    home_was_mount: bool = False
+    """Whether storage was mounted at the home: an empty mount point is not an empty member."""
+    former_home: str = ""
+    """Where the data was before it was moved to other storage."""
 
 
 class MemoryFile:
@@ -63,15 +83,24 @@ class MemoryFile:
         self._path = path
 
     def load(self) -> Memory:
-        """Return what is remembered; an absent file is an empty memory."""
+        """Return what is remembered; an absent file is an empty memory.
+
+        What a newer charm remembered is left out, so that there is a way back to this one.
+        """
         if not self._path.is_file():
             return Memory()
         fields: dict[str, Any] = json.loads(self._path.read_text())
         first = fields.pop("first_start", None)
         restore = fields.pop("restore", None)
+        doors = fields.pop("doors", ())
+        ports = fields.pop("serving_ports", (0, 0))
+        known = {entry.name for entry in dataclasses.fields(Memory)}
+        fields = {name: value for name, value in fields.items() if name in known}
         return Memory(
             first_start=FirstStart(**first) if first else None,
             restore=RestoreMemory(**restore) if restore else None,
+            doors=tuple(doors),
+            serving_ports=(int(ports[0]), int(ports[1])),
             **fields,
         )
 

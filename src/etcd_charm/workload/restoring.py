@@ -48,6 +48,17 @@ class Machine:
     admin: Admin
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A data directory that is to be made from a snapshot."""
+
+    source: Path
+    target: Path
+    token: str
+    bump_revision: int
+    allows_rollback: bool
+
+
 def name_fresh(home: Path, restore_id: str) -> Path:
     """Return the directory in which a restore is prepared."""
     return home / f"restored-{restore_id}"
@@ -67,34 +78,19 @@ def prepare_restore(
     for leftover in home.glob("restored-*"):
         shutil.rmtree(leftover)
     fresh = name_fresh(home, options.restore_id)
-    with tempfile.TemporaryDirectory(dir=home, prefix=".restore-") as directory:
-        content = snapshots.unpack_content(options.source, Path(directory))
-        order = RestoreOrder(
-            database=content.database,
-            member_name=wanted.member_name,
-            peer_url=wanted.peer_url,
-            token=options.token,
-            target=fresh,
-            bump_revision=max(0, options.least_revision) + REVISION_MARGIN,
-            allows_rollback=options.allows_rollback,
-        )
-        try:
-            machine.engine.restore(order)
-        except host.ProgramFailed as error:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise NeedsOperator(f"the snapshot cannot be restored: {error}") from error
-        if content.v2_keys is not None:
-            shutil.copyfile(content.v2_keys, home / f"restored-{options.restore_id}.v2.json")
-    try:
-        revision = prove(machine, fresh, wanted.member_name)
-    except NeedsOperator:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    bump = max(0, options.least_revision) + REVISION_MARGIN
+    making = Making(
+        options.source, fresh, options.token, bump, allows_rollback=options.allows_rollback
+    )
+    revision = _make_and_prove(
+        machine, wanted, making, home / f"restored-{options.restore_id}.v2.json"
+    )
     fresh.chmod(0o700)
     host.change_owner(fresh, USER, USER)
     memory = RestoreMemory(
         restore_id=options.restore_id,
         token=options.token,
+        former_token=wanted.token,
         state=RestoreState.READY.value,
         target=str(options.target),
         keeps_backup=options.keeps_backup,
@@ -103,7 +99,52 @@ def prepare_restore(
     return RestoreReport(state=RestoreState.READY, revision=revision)
 
 
+def _make_and_prove(
+    machine: Machine, wanted: Wanted, making: Making, v2_target: Path | None
+) -> int:
+    fresh = making.target
+    with tempfile.TemporaryDirectory(dir=fresh.parent, prefix=".restore-") as directory:
+        content = snapshots.unpack_content(making.source, Path(directory))
+        order = RestoreOrder(
+            database=content.database,
+            member_name=wanted.member_name,
+            peer_url=wanted.peer_url,
+            token=making.token,
+            target=fresh,
+            bump_revision=making.bump_revision,
+            allows_rollback=making.allows_rollback,
+        )
+        try:
+            machine.engine.restore(order)
+            revision = prove(machine, fresh, wanted.member_name)
+        except host.ProgramFailed as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise NeedsOperator(f"the snapshot cannot be restored: {error}") from error
+        except NeedsOperator:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        if content.v2_keys is not None and v2_target is not None:
+            shutil.copyfile(content.v2_keys, v2_target)
+    return revision
+
+
+def verify_snapshot(machine: Machine, wanted: Wanted, storage: Path | None, source: Path) -> int:
+    """Start a throw-away member on a snapshot; return its revision, and leave nothing behind.
+
+    Raises:
+        NeedsOperator: the snapshot is no good, or there is no room.
+    """
+    home = machine.data.choose_home(storage)
+    host.ensure_directory(home, mode=0o755)
+    with tempfile.TemporaryDirectory(dir=home, prefix=".verify-") as directory:
+        _demand_room(home, source)
+        making = Making(source, Path(directory) / "data", "verification", 0, allows_rollback=True)
+        return _make_and_prove(machine, wanted, making, None)
+
+
 def _demand_room(home: Path, source: Path) -> None:
+    if not source.is_file():
+        raise NeedsOperator(f"there is no file {source}")
     needed = source.stat().st_size * SPACE_FACTOR
     free = shutil.disk_usage(home).free
     if free < needed:
@@ -223,7 +264,7 @@ def _put_back(machine: Machine, home: Path, order: RestoreMemory) -> None:
     data.replace(home / f"failed-{order.restore_id}")
     if former.is_dir():
         former.replace(data)
-    machine.data.mark(home, machine.data.former_token)
+    machine.data.mark(home, order.former_token)
     _finish(machine, order, RestoreState.FAILED, "the restored data does not start")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from etcd_charm.cluster.errors import NeedsOperator
 from etcd_charm.workload import host
-from etcd_charm.workload.engine import SnapshotFile
+from etcd_charm.workload.engine import SnapshotEntry, SnapshotFile
 from etcd_charm.workload.paths import LOGIN_USER
 
 DATABASE = "snapshot.db"
@@ -130,3 +130,16 @@ def keep_backup(data: Path, target: Path) -> Path:
 
     write_for_login_user(path, write)
     return path
+
+
+def list_snapshots(target: Path) -> tuple[SnapshotEntry, ...]:
+    """Return the snapshots in a folder, the newest first."""
+    found = sorted(target.glob("etcd-snapshot-*.tar.gz"), key=lambda path: path.name, reverse=True)
+    return tuple(
+        SnapshotEntry(
+            path,
+            path.stat().st_size,
+            time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(path.stat().st_mtime)),
+        )
+        for path in found
+    )

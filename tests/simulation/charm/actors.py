@@ -6,8 +6,11 @@ from etcd_charm.cluster.facts import (
     NO_MEMBER,
     Claim,
     Facts,
+    LogPosition,
     MemberId,
     PeerUnit,
+    Rebuild,
+    RebuildState,
     Restore,
     RestoreState,
     Turn,
@@ -28,6 +31,7 @@ class AppBag:
     turn: Turn | None = None
     has_authorities: bool = False
     restore: Restore | None = None
+    rebuild: Rebuild | None = None
 
 
 @dataclass
@@ -50,6 +54,8 @@ class Unit:
     teardown: list[str] = field(default_factory=list)
     failed_hook: str | None = None
     # the machine
+    doors: list[UnitName] = field(default_factory=list)
+    """Members that this machine remembers."""
     cluster: Cluster | None = None
     member_id: MemberId = NO_MEMBER
     data_token: str = ""
@@ -57,18 +63,27 @@ class Unit:
     founded_token: str = ""
     restore: Restore | None = None
     """The last restore that was prepared on this machine."""
+    rebuild_id: str = ""
+    rebuild_state: RebuildState = RebuildState.NONE
+    position: LogPosition = field(default_factory=LogPosition)
+    restored_from: str = ""
     restore_state: RestoreState = RestoreState.NONE
     started_with: str = ""
     has_left: bool = False
     absences: tuple[tuple[MemberId, int], ...] = ()
     wanted: str = "config-1"
+    port: int = 2380
     last_plan: Plan | None = None
     last_report: Report | None = None
     """What `juju status` shows of the unit: it must be right in the end without another hook."""
 
     @property
     def peer_url(self) -> str:
-        return f"https://10.0.0.{self.name.partition('/')[2]}:2380"
+        return f"https://10.0.0.{self.name.partition('/')[2]}:{self.port}"
+
+    @property
+    def client_url(self) -> str:
+        return f"https://10.0.0.{self.name.partition('/')[2]}:2379"
 
     @property
     def is_running(self) -> bool:

@@ -18,6 +18,13 @@ class Member:
     is_learner: bool = False
     is_running: bool = False
     contacts_until_caught_up: int = 0
+    listens: frozenset[str] = frozenset()
+    """Where it listens; empty while nobody cares, which stands for its announced address."""
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the others find it where it is announced."""
+        return self.is_running and (not self.listens or self.peer_url in self.listens)
 
 
 @dataclass
@@ -32,7 +39,8 @@ class Cluster:
 
     def has_quorum(self) -> bool:
         voters = [m for m in self.members.values() if not m.is_learner]
-        return sum(m.is_running for m in voters) > len(voters) // 2
+        found = sum(m.is_found for m in voters)
+        return found > len(voters) // 2 or (len(voters) == 1 and voters[0].is_running)
 
     def leader(self) -> MemberId:
         running = [m.member_id for m in self.members.values() if m.is_running and not m.is_learner]

@@ -10,8 +10,10 @@ from etcd_charm.cluster.facts import (
     DataState,
     EngineFacts,
     Facts,
+    LogPosition,
     MemberId,
     PeerUnit,
+    RebuildState,
     RestoreState,
     UnitName,
     name_member,
@@ -27,6 +29,7 @@ from etcd_charm.cluster.membership import decide_ghosts
 from etcd_charm.cluster.settings import Settings
 from etcd_charm.cluster.steps import (
     AddLearner,
+    ForceAlone,
     FoundCluster,
     Promote,
     RemoveMember,
@@ -35,6 +38,7 @@ from etcd_charm.cluster.steps import (
     StartJoiner,
     StartMember,
     Step,
+    StopForRebuild,
     StopMember,
     SwapRestored,
     UpdateMember,
@@ -84,11 +88,15 @@ class Machines:
             return None
         doors = [unit] if unit.is_running else []
         doors += [self.units[peer.unit] for peer in peers if peer.member_id]
+        doors += [self.units[name] for name in unit.doors]
         for door in doors:
             if door.is_running and door.cluster is not None:
                 view = door.cluster.view()
                 if flaky and self.faults and self.rng.random() < 0.05:
                     return replace(view, has_quorum=False, leader_id=NO_MEMBER)
+                if view.has_quorum:
+                    names = {member.name for member in view.members}
+                    unit.doors = [u.name for u in self.present if name_member(u.name) in names]
                 return view
         return None
 
@@ -97,7 +105,9 @@ class Machines:
         token = self.app.claim.token if self.app.claim else ""
         data = DataState.NEW
         if unit.cluster is not None:
-            ours = {token, unit.restore.token if unit.restore else ""} - {""}
+            ours = {token} if token else set()
+            if unit.restore is not None and unit.restored_from == token:
+                ours.add(unit.restore.token)
             data = DataState.OURS if unit.data_token in ours else DataState.FOREIGN
         engine = EngineFacts(
             is_running=unit.is_running,
@@ -107,6 +117,9 @@ class Machines:
             has_left=unit.has_left,
             restore_id=unit.restore.restore_id if unit.restore else "",
             restore_state=unit.restore_state,
+            rebuild_id=unit.rebuild_id,
+            rebuild_state=unit.rebuild_state,
+            position=unit.position,
         )
         return Facts(
             unit=unit.name,
@@ -116,13 +129,14 @@ class Machines:
             units_alive=frozenset(other.name for other in self.staying),
             units_known=frozenset(other.name for other in self.present),
             peer_url=unit.peer_url,
-            client_url=unit.peer_url.replace("2380", "2379"),
+            client_url=unit.client_url,
             has_peer_relation=unit.in_scope,
             has_authorities=self.app.has_authorities,
             claim=self.app.claim,
             cluster_id=self.app.cluster_id,
             leader_shown=self.app.leader,
             restore=self.app.restore,
+            rebuild=self.app.rebuild,
             turn=self.app.turn,
             turn_done=unit.bag.turn_done if unit.bag else 0,
             peers=peers,
@@ -149,6 +163,7 @@ class Machines:
                 self._start(unit)
             case RestartMember(wanted):
                 unit.started_with = wanted
+                self._listen(unit)
                 self._check_restart(unit)
             case Promote(member_id):
                 self._need(cluster).promote(member_id)
@@ -162,9 +177,32 @@ class Machines:
                 unit.cluster, unit.member_id, unit.started_with = None, NO_MEMBER, ""
             case StopMember():
                 self._stop_engine(unit)
+            case StopForRebuild(rebuild_id):
+                self._stop_engine(unit)
+                unit.rebuild_id, unit.rebuild_state = rebuild_id, RebuildState.STOPPED
+                index = self.rng.randrange(1, 5) if unit.cluster is not None else 0
+                unit.position = LogPosition(1 if index else 0, index)
+            case ForceAlone():
+                self._force_alone(unit)
             case SwapRestored(restore_id):
                 self._swap_restored(unit, restore_id)
         del facts
+
+    def _force_alone(self, unit: Unit) -> None:
+        """Go on alone: all others are off the list, and may never be a majority again."""
+        assert unit.cluster is not None
+        for other in self.present:
+            assert not other.is_running, f"{other.name} runs while {unit.name} is forced"
+        member = unit.cluster.members.get(unit.member_id)
+        if member is None:
+            unit.rebuild_state = RebuildState.FAILED
+            return
+        unit.cluster.removed |= set(unit.cluster.members) - {unit.member_id}
+        unit.cluster.members = {unit.member_id: member}
+        member.is_learner, member.is_running = False, True
+        unit.started_with = unit.wanted
+        self._listen(unit)
+        unit.rebuild_state = RebuildState.REBUILT
 
     def _swap_restored(self, unit: Unit, restore_id: str) -> None:
         """Start a cluster of one on the restored data, or put the former data back."""
@@ -185,9 +223,11 @@ class Machines:
         unit.member_id = cluster.found(name_member(unit.name), unit.peer_url)
         unit.founded_token, unit.started_with = order.token, unit.wanted
         unit.restore_state = RestoreState.RESTORED
+        self._listen(unit)
 
     def _reach_cluster(self, unit: Unit) -> Cluster | None:
         doors = [unit, *(self.units[peer.unit] for peer in self._read_peers(unit))]
+        doors += [self.units[name] for name in unit.doors]
         return next((door.cluster for door in doors if door.is_running), None)
 
     @staticmethod
@@ -205,6 +245,7 @@ class Machines:
         unit.member_id = cluster.found(name_member(unit.name), unit.peer_url)
         unit.founded_token = token
         unit.started_with = unit.wanted
+        self._listen(unit)
 
     def _start_joiner(self, unit: Unit, cluster: Cluster) -> None:
         mine = [m for m in cluster.members.values() if m.peer_url == unit.peer_url]
@@ -216,6 +257,7 @@ class Machines:
         unit.started_with = unit.wanted
         mine[0].name = name_member(unit.name)
         mine[0].is_running = True
+        self._listen(unit)
 
     def _start(self, unit: Unit) -> None:
         assert unit.cluster is not None
@@ -223,6 +265,14 @@ class Machines:
         if member is not None:
             member.is_running = True
             unit.started_with = unit.wanted
+            self._listen(unit)
+
+    @staticmethod
+    def _listen(unit: Unit) -> None:
+        """A restarted engine listens where it is to be, and where it was announced."""
+        member = unit.cluster.members.get(unit.member_id) if unit.cluster else None
+        if member is not None:
+            member.listens = frozenset((unit.peer_url, member.peer_url))
 
     def _check_restart(self, unit: Unit) -> None:
         """No two voters may restart in hooks that overlap."""

@@ -43,13 +43,14 @@ def tell_story(seed: int) -> World:
         elif happening < 0.085:
             world.restore()
         elif happening < 0.09:
-            for unit in world.staying:
-                unit.wanted = f"config-{world.hooks_run}"
-                unit.boot_left.append("config-changed")
+            configure(world)
         else:
             world.step()
     world.faults = False
     settle(world)
+    if can_be_rebuilt(world):
+        world.rebuild()
+        settle(world)
     if is_converged(world):
         tell_quiet_chapter(world)
     return world
@@ -72,10 +73,17 @@ def tell_quiet_chapter(world: World) -> None:
     elif happening == "lead":
         world.move_leadership()
     elif happening == "configure":
-        for other in world.staying:
-            other.wanted = "config-quiet"
-            other.boot_left.append("config-changed")
+        configure(world)
     settle(world)
+
+
+def configure(world: World) -> None:
+    """Change an option on all units, one time in three the port between members."""
+    port = world.rng.choice([0, 0, 2380 + world.hooks_run % 100])
+    for unit in world.staying:
+        unit.wanted = f"config-{world.hooks_run}"
+        unit.port = port or unit.port
+        unit.boot_left.append("config-changed")
 
 
 def can_lose_one(world: World) -> bool:
@@ -98,11 +106,11 @@ def is_settled(world: World) -> bool:
         return False
     if any(world.due_hook(unit) for unit in world.present):
         return False
-    return is_converged(world) or is_lost(world)
+    return is_converged(world) or (world.app.rebuild is None and is_lost(world))
 
 
 def is_converged(world: World) -> bool:
-    if not world.clusters or world.app.restore is not None:
+    if not world.clusters or world.app.restore is not None or world.app.rebuild is not None:
         return False
     members = world.clusters[-1].members.values()
     wanted = {name_member(unit.name) for unit in world.staying}
@@ -110,6 +118,7 @@ def is_converged(world: World) -> bool:
         {member.name for member in members} == wanted
         and all(member.is_running and not member.is_learner for member in members)
         and all(unit.started_with == unit.wanted for unit in world.staying)
+        and {member.peer_url for member in members} == {unit.peer_url for unit in world.staying}
         and bool(world.app.cluster_id)
         and all(is_shown_healthy(world, unit, len(members)) for unit in world.staying)
     )
@@ -126,6 +135,17 @@ def is_shown_healthy(world: World, unit: Unit, members: int) -> bool:
     )
 
 
+def can_be_rebuilt(world: World) -> bool:
+    """Whether the quorum is gone for good and a unit is left that has a member's data."""
+    if not world.clusters or world.clusters[-1].has_quorum() or world.app.restore is not None:
+        return False
+    if not world.app.cluster_id or world.leader is None or world.app.claim is None:
+        return False
+    token = world.app.claim.token
+    known = world.clusters[-1].members
+    return any(unit.data_token == token and unit.member_id in known for unit in world.staying)
+
+
 def is_lost(world: World) -> bool:
     """Whether only an operator can go on: the quorum or the founder is gone."""
     if not world.clusters:
@@ -140,6 +160,31 @@ def test_units_converge_without_update_status(batch: int) -> None:
     for seed in range(FIRST + batch * BATCH, FIRST + last):
         world = tell_story(seed)
         assert is_converged(world) or is_lost(world), explain(seed, world)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_row_1_a_lost_quorum_is_rebuilt_from_the_freshest_survivor(seed: int) -> None:
+    world = World(seed, leader_hears_itself=seed % 2 == 0)
+    world.faults = False
+    for _ in range(world.rng.choice([3, 5])):
+        world.add_unit()
+    settle(world)
+    assert is_converged(world), explain(seed, world)
+    while world.clusters[-1].has_quorum():
+        world.kill_unit(world.rng.choice(world.staying))
+    world.faults = True
+    for _ in range(20):
+        world.step()
+    world.rebuild()
+    for _ in range(60):
+        if world.rng.random() < 0.05:
+            world.move_leadership()
+        world.step()
+    world.faults = False
+    world.add_unit()
+    settle(world)
+    assert is_converged(world), explain(seed, world)
+    assert len(world.clusters) == 1, "the same cluster goes on"
 
 
 def test_most_stories_end_with_a_healthy_cluster() -> None:

@@ -11,10 +11,10 @@ has lost it is refused. There is no update-status: what waits must be woken by w
 import random
 from dataclasses import replace
 
+from etcd_charm.cluster import rebuild, restore
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import NO_MEMBER, PeerUnit, Restore, RestoreState, UnitName
+from etcd_charm.cluster.facts import NO_MEMBER, PeerUnit, Rebuild, Restore, RestoreState, UnitName
 from etcd_charm.cluster.plan import decide
-from etcd_charm.cluster.restore import describe_step
 from etcd_charm.cluster.status import describe
 from etcd_charm.cluster.steps import MEMBERSHIP_STEPS, Plan, Step, WokenBy
 from tests.simulation.charm.actors import OpenHook, Unit
@@ -57,6 +57,15 @@ class World(Machines):
         self._stop_engine(unit)
         self._bury(unit)
 
+    def rebuild(self) -> None:
+        """Have the operator run rebuild-cluster on the leader."""
+        assert self.leader is not None
+        unit = self.units[self.leader]
+        self.app.rebuild = Rebuild(f"rebuild-{self.hooks_run}")
+        self.app_version += 1
+        unit.wake_at_s = self.now_s
+        self.trace.append(f"{unit.name} is to rebuild")
+
     def restore(self) -> bool:
         """Have the operator run the action on the leader; refused where it would be."""
         unit = self.units[self.leader] if self.leader else None
@@ -64,10 +73,11 @@ class World(Machines):
             return False
         if unit.name in self.open_hooks or self.app.claim is None or not unit.in_scope:
             return False
-        if unit.data_token != self.app.claim.token:
+        if self.app.rebuild is not None or unit.data_token != self.app.claim.token:
             return False
         order = Restore(f"restore-{self.hooks_run}", unit.name, f"token-{self.hooks_run}")
         unit.restore, unit.restore_state = order, RestoreState.READY
+        unit.restored_from = self.app.claim.token
         self.app.restore = order
         self.app_version += 1
         unit.wake_at_s = self.now_s
@@ -213,7 +223,9 @@ class World(Machines):
     def _flush(self, unit: Unit, opened: OpenHook, plan: Plan, done: list[Step]) -> bool:
         app = plan.app
         writes = app.claim or app.releases_claim or app.cluster_id or app.turn or app.leader
-        if (writes or app.makes_authorities or app.ends_restore) and self.leader != unit.name:
+        if (
+            writes or app.makes_authorities or app.ends_restore or app.rebuild is not None
+        ) and self.leader != unit.name:
             return False
         self._write_app(plan)
         self._write_bag(unit, plan, done)
@@ -231,6 +243,8 @@ class World(Machines):
             self.app.has_authorities = True
         if app.claim is not None and (app.replaces_claim or self.app.claim is None):
             self.app.claim = app.claim
+        if app.rebuild is not None:
+            self.app.rebuild = app.rebuild if isinstance(app.rebuild, Rebuild) else None
         if app.ends_restore:
             self.app.restore = None
         if app.releases_claim:
@@ -255,12 +269,13 @@ class World(Machines):
         bag = PeerUnit(
             unit.name,
             unit.peer_url,
-            unit.peer_url.replace("2380", "2379"),
+            unit.client_url,
             member_id,
             plan.restart_wanted,
             turn_done=plan.turn_done,
             server_ca=role,
-            restore_step=describe_step(self._read_facts(unit, flaky=False)),
+            restore_step=restore.describe_step(self._read_facts(unit, flaky=False)),
+            rebuild_step=rebuild.describe_step(self._read_facts(unit, flaky=False)),
         )
         nonce = unit.nonce
         if any(isinstance(step, MEMBERSHIP_STEPS) for step in done):

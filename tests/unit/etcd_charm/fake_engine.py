@@ -12,14 +12,19 @@ from etcd_charm.cluster.errors import NeedsOperator, Retry
 from etcd_charm.cluster.facts import (
     ClusterView,
     DataState,
+    Disk,
     EngineFacts,
+    LogPosition,
     MemberId,
+    RebuildState,
     RestoreState,
     UnitName,
     name_member,
 )
 from etcd_charm.cluster.steps import (
     AddLearner,
+    DropFormerCopy,
+    ForceAlone,
     FoundCluster,
     Promote,
     RemoveMember,
@@ -28,15 +33,18 @@ from etcd_charm.cluster.steps import (
     StartJoiner,
     StartMember,
     Step,
+    StopForRebuild,
     StopMember,
     SwapRestored,
     UpdateMember,
 )
 from etcd_charm.workload.certificates import read_fingerprint
 from etcd_charm.workload.engine import (
+    Fingerprint,
     Prepared,
     RestoreOptions,
     RestoreReport,
+    SnapshotEntry,
     SnapshotFile,
     Supplies,
     Wanted,
@@ -66,6 +74,16 @@ class FakeEngine:
         self.restore_ends = RestoreState.RESTORED
         self.engine = ""
         self.lacks = ""
+        self.is_paused = False
+        self.rebuild_id = ""
+        self.rebuild_state = RebuildState.NONE
+        self.position = LogPosition()
+        self.cared: list[tuple[str, object, bool]] = []
+        self.hashes: dict[str, int] = {}
+        self.has_former_copy = False
+        self.disk = Disk()
+        self.expires_in_days: int | None = None
+        self.client_url = ""
         self.refusal = ""
         self.installed = 0
 
@@ -98,6 +116,13 @@ class FakeEngine:
     def inspect(self, token: str, storage: Path | None) -> EngineFacts:
         return EngineFacts(
             is_running=self.is_running,
+            is_paused=self.is_paused,
+            disk=self.disk,
+            expires_in_days=self.expires_in_days,
+            client_url=self.client_url,
+            rebuild_id=self.rebuild_id,
+            rebuild_state=self.rebuild_state,
+            position=self.position,
             data=self.data,
             started_with=self.started_with,
             founded_token=self.founded_token,
@@ -142,6 +167,14 @@ class FakeEngine:
                 self._cluster.update(member_id, peer_url)
             case SetDataAside():
                 self.is_running, self.data = False, DataState.NEW
+            case StopForRebuild(rebuild_id):
+                self.is_running, self.rebuild_id = False, rebuild_id
+                self.rebuild_state = RebuildState.STOPPED
+            case ForceAlone():
+                self.rebuild_state = RebuildState.REBUILT
+                self.give_cluster(name_member(self.unit))
+            case DropFormerCopy():
+                self.has_former_copy = False
             case SwapRestored():
                 self.restore_state = self.restore_ends
                 self.give_cluster(name_member(self.unit))
@@ -163,6 +196,44 @@ class FakeEngine:
     def stop(self) -> None:
         self.stopped += 1
         self.is_running = False
+
+    @property
+    def care(self) -> "FakeEngine":
+        return self
+
+    def compact(self, urls: Sequence[str], revision: int, *, physical: bool) -> int:
+        self.cared.append(("compact", revision, physical))
+        return revision or 77
+
+    def defragment(self, url: str) -> tuple[int, int]:
+        self.cared.append(("defragment", url, True))
+        return 4 << 20, 1 << 20
+
+    def disarm_alarms(self, urls: Sequence[str]) -> int:
+        return 1
+
+    def hash_data(self, url: str, revision: int) -> Fingerprint:
+        return Fingerprint(self.hashes.get(url, 5), 3)
+
+    def pack_debug(self, path: Path, texts: Mapping[str, str]) -> None:
+        self.private_files[path] = "".join(texts.values()).encode()
+
+    def adopt_data(self, token: str) -> None:
+        self.data = DataState.OURS
+        self.founded_token = token
+        self.give_cluster(name_member(self.unit))
+        self.is_running = False
+
+    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> int:
+        if self.lacks:
+            raise NeedsOperator(self.lacks)
+        return 12
+
+    def list_snapshots(self, target: Path) -> tuple[SnapshotEntry, ...]:
+        return (SnapshotEntry(target / "etcd-snapshot-1.tar.gz", 69_000, "2026-01-02"),)
+
+    def pause(self, *, paused: bool) -> None:
+        self.is_paused = paused
 
     def remember_leaving(self) -> None:
         self.has_left = True
@@ -204,7 +275,7 @@ class FakeEngine:
             "" if self.restore_state is not RestoreState.FAILED else "the new data does not start",
         )
 
-    def read_revision(self, urls: Sequence[str]) -> int:
+    def read_revision(self, urls: Sequence[str] | str) -> int:
         return 5 if urls else 0
 
     def write_private(self, path: Path, write: Callable[[Path], None]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ops import testing
 
-from etcd_charm.reconcile.actions import format_size
+from etcd_charm.reconcile.desk import format_size
 from etcd_charm.workload.certificates import read_common_name
 
 ARCHIVE = Path("/home/ubuntu/etcd_client_credentials.tar.gz")
@@ -55,7 +55,12 @@ def test_snapshot_says_where_it_is_and_how_to_fetch_it(bench):
     b = bench()
     results = run_action(b, "snapshot", b.found(), target="/mnt/etcd-backups")
     path = "/mnt/etcd-backups/etcd-snapshot-2026-01-02-03.04.05.tar.gz"
-    assert results["snapshot"] == {"path": path, "sha256": "ab" * 32, "size": "68K"}
+    assert results["snapshot"] == {
+        "path": path,
+        "sha256": "ab" * 32,
+        "size": "68K",
+        "size-bytes": "69000",
+    }
     assert results["copy"]["cmd"] == f"juju scp etcd/0:{path} ."
 
 

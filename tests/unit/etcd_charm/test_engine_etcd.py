@@ -87,7 +87,7 @@ def test_programs_that_are_not_etcd_are_refused(paths, tmp_path):
 def test_its_configuration_switches_off_what_cannot_work(paths, authorities):
     engine = EtcdEngine(Paths(charm=ROOT, root=paths.root))
     files = config_files.render_files(
-        paths, engine, make_wanted(authorities), Path("/srv/x"), None
+        paths, engine, make_wanted(authorities), Path("/srv/x"), config_files.STEADY
     )
     config = yaml.safe_load(files.config)
     assert config["enable-grpc-gateway"] is False

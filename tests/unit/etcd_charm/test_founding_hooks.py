@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from ops import testing
 
 from etcd_charm.cluster.facts import DataState
@@ -72,7 +73,9 @@ def test_a_claimant_that_is_gone_blocks_with_the_remedy(bench):
     )
     assert isinstance(state.unit_status, testing.BlockedStatus)
     assert "bootstrap-again" in state.unit_status.message
-    state = b.run(b.context.on.action("bootstrap-again"), state)
+    with pytest.raises(testing.ActionFailed, match="confirm=t"):
+        b.run(b.context.on.action("bootstrap-again"), state)
+    state = b.run(b.context.on.action("bootstrap-again", params={"confirm": "t"}), state)
     assert json.loads(app_bag(state)["claim"])["unit"] == "etcd/0"
     b.run(b.context.on.update_status(), state)
     assert [type(step) for step in b.engine.steps] == [FoundCluster]

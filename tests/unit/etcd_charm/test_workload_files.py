@@ -66,16 +66,19 @@ def mode_of(path: Path) -> int:
 def test_keys_are_private_and_stay_while_they_fit(paths, authorities):
     keys = KeyFiles(paths)
     keys.write(make_wanted(authorities), NOW)
-    before = keys.hash_files()
+    before = (paths.tls / "peer.crt").read_bytes()
+    authorities_before = keys.hash_authorities()
     assert {mode_of(path) for path in paths.tls.glob("*.key")} == {0o640}
     assert mode_of(paths.admin) == 0o700
     assert mode_of(paths.admin / "root.key") == 0o600
     assert read_common_name((paths.admin / "root.crt").read_text()) == "root"
     assert read_common_name((paths.tls / "peer.crt").read_text()) == "etcd0"
     keys.write(make_wanted(authorities), NOW + dt.timedelta(days=100))
-    assert keys.hash_files() == before
+    assert (paths.tls / "peer.crt").read_bytes() == before
     keys.write(make_wanted(authorities), NOW + dt.timedelta(days=320))
-    assert keys.hash_files() != before, "renewed before the end"
+    assert (paths.tls / "peer.crt").read_bytes() != before, "renewed before the end"
+    assert keys.hash_authorities() == authorities_before, "no engine restarts for a new leaf"
+    assert keys.read_days_left(NOW + dt.timedelta(days=320)) == 365
 
 
 def test_the_listener_trusts_the_client_authority_and_never_the_server_authority(
@@ -100,7 +103,11 @@ def test_a_leaf_is_judged_by_signer_names_and_time(authorities):
 def test_the_configuration_is_what_the_engine_reads(paths, authorities):
     first = FirstStart("etcd0=https://10.0.0.1:2380", "new")
     files = config_files.render_files(
-        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), first
+        paths,
+        RaftkvEngine(paths),
+        make_wanted(authorities),
+        Path("/srv/x"),
+        config_files.StartMode(first),
     )
     config = yaml.safe_load(files.config)
     assert config["name"] == "etcd0"
@@ -116,7 +123,7 @@ def test_the_configuration_is_what_the_engine_reads(paths, authorities):
 
 def test_after_the_first_start_the_configuration_can_found_nothing(paths, authorities):
     files = config_files.render_files(
-        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), None
+        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), config_files.STEADY
     )
     config = yaml.safe_load(files.config)
     assert config["initial-cluster-state"] == "existing"
@@ -157,6 +164,67 @@ def test_storage_attached_later_does_not_hide_the_data(paths, tmp_path):
     late = tmp_path / "storage"
     late.mkdir()
     assert data.read_state("token", late) is DataState.OURS
+
+
+def test_data_moves_to_storage_that_comes_later_and_the_copy_stays_until_it_is_dropped(
+    paths, tmp_path
+):
+    memory = MemoryFile(paths.memory)
+    data = DataDirectory(paths, memory)
+    directory = data.create("token", None)
+    (directory / "wal").write_bytes(b"log")
+    late = tmp_path / "storage"
+    late.mkdir()
+    assert data.find_target(late) == late
+    data.check_target(late)
+    data.move(late)
+    assert (late / "data/wal").read_bytes() == b"log"
+    assert data.read_state("token", late) is DataState.OURS
+    assert data.find_target(late) is None
+    assert paths.data.resolve() == late / "data"
+    assert (directory / "wal").exists()
+    data.drop_former()
+    assert not directory.exists()
+    assert memory.load().former_home == ""
+
+
+def test_storage_that_holds_something_is_not_overwritten(paths, tmp_path):
+    data = DataDirectory(paths, MemoryFile(paths.memory))
+    (data.create("token", None) / "wal").touch()
+    late = tmp_path / "storage"
+    (late / "data").mkdir(parents=True)
+    (late / "data/other").touch()
+    with pytest.raises(NeedsOperator, match="holds data already"):
+        data.check_target(late)
+
+
+def test_an_empty_mount_point_is_not_an_empty_member(paths, tmp_path):
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    memory = MemoryFile(paths.memory)
+    data = DataDirectory(paths, memory)
+    (data.create("token", storage) / "wal").touch()
+    memory.change(home_was_mount=True)
+    assert data.read_state("token", storage) is DataState.UNMOUNTED
+
+
+def test_storage_of_this_member_is_known_again_under_another_name(paths, tmp_path):
+    first, second = tmp_path / "data-0", tmp_path / "data-1"
+    first.mkdir()
+    data = DataDirectory(paths, MemoryFile(paths.memory))
+    (data.create("token", first) / "wal").touch()
+    first.rename(second)
+    assert data.read_state("token", None) is DataState.DETACHED
+    assert data.read_state("token", second) is DataState.OURS
+    assert paths.data.resolve() == second / "data"
+
+
+def test_what_a_newer_charm_remembered_does_not_hinder_the_way_back(paths):
+    memory = MemoryFile(paths.memory)
+    memory.change(founded_token="t")
+    text = paths.memory.read_text().replace("{", '{"from_the_future": 1,', 1)
+    paths.memory.write_text(text)
+    assert memory.load().founded_token == "t"
 
 
 def test_storage_that_goes_is_seen(paths, tmp_path):
@@ -237,7 +305,7 @@ def test_an_attached_bundle_wins_over_the_wheels_of_the_charm(paths, tmp_path):
 
 def test_a_clean_end_of_the_engine_wakes_the_charm_and_a_crash_does_not(paths, authorities):
     files = config_files.render_files(
-        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), None
+        paths, RaftkvEngine(paths), make_wanted(authorities), Path("/srv/x"), config_files.STEADY
     )
     assert "hooks/cluster_wake" in files.wake
     assert f"ExecStopPost=+-{paths.wake}" in files.unit_file
