@@ -8,6 +8,7 @@ belong to the loop.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Final
 import lmdb
 
 from raftkv.backend import schema
-from raftkv.backend.errors import CorruptionError, StorageError
+from raftkv.backend.errors import CorruptionError, NoSpaceError, StorageError
 from raftkv.backend.schema import Table
 
 MAP_BYTES: Final = 256 << 30
 """Address space, not memory: LMDB never grows past the quota that the store enforces."""
 READERS_MAX: Final = 64
+NEARLY_FULL_BYTES: Final = 4 << 20
 
 if TYPE_CHECKING:
     from lmdb import _Database  # a name of the stub only
@@ -92,7 +94,7 @@ class Environment:
                 else:
                     write.put(key, value, db=self._tables[table])
         except lmdb.Error as error:
-            raise StorageError(f"backend write failed: {error}") from error
+            raise self._give_up("write", error) from error
 
     def append_rows(self, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
         """Put rows whose keys are larger than all before: the cheap path of new revisions."""
@@ -102,7 +104,29 @@ class Environment:
             with self._write.cursor(self._tables[table]) as cursor:
                 cursor.putmulti(rows, append=True)
         except lmdb.Error as error:
-            raise StorageError(f"backend write failed: {error}") from error
+            raise self._give_up("write", error) from error
+
+    def _give_up(self, action: str, error: lmdb.Error) -> StorageError:
+        """Abort the transaction, if it is still there; the error to be raised."""
+        write, self._write = self._write, None
+        if write is not None:
+            with contextlib.suppress(lmdb.Error):
+                write.abort()
+        kind = NoSpaceError if self._is_want_of_space(error) else StorageError
+        return kind(f"backend {action} failed: {error}")
+
+    def _is_want_of_space(self, error: lmdb.Error) -> bool:
+        """Whether the disk is full, rather than broken.
+
+        LMDB calls a short write an input/output error, before it has touched its meta pages: the
+        transaction is gone and nothing else. So where next to no space is left, that is the cause;
+        the rows are written again, every page of them, and synced anew.
+        """
+        if isinstance(error, lmdb.DiskError):
+            return True
+        found = os.statvfs(self.directory)
+        free_bytes = found.f_bavail * found.f_frsize
+        return os.strerror(errno.EIO) in str(error) and free_bytes < NEARLY_FULL_BYTES
 
     def commit(self) -> None:
         """Commit and sync what was written. Writer thread only."""
@@ -113,7 +137,7 @@ class Environment:
             write.commit()
             self._env.sync(True)  # metasync is off: this makes the meta page durable too
         except lmdb.Error as error:
-            raise StorageError(f"backend commit failed: {error}") from error
+            raise self._give_up("commit", error) from error
 
     def view(self) -> View:
         """Open a read view of what is committed now."""

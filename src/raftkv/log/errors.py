@@ -7,6 +7,10 @@ class StorageError(Exception):
     """The disk did not do what was asked, or the directory is not ours to use."""
 
 
+class NoSpaceError(StorageError):
+    """The disk is full. Nothing was written: the same write may be tried again."""
+
+
 class LogInUse(StorageError):  # noqa: N818 - it names the fact, as in the error table
     """Another process holds the lock of this log directory."""
 

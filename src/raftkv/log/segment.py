@@ -28,6 +28,7 @@ from raftkv.log.record import (
 _SUFFIX = ".wal"
 _TEMPORARY = "next.tmp"
 _SCAN_WINDOW_BYTES = 64 << 20
+_WIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def create_segment(directory: Path, number: int, size_bytes: int, first: bytes) 
         sync_directory(directory)
     except BaseException:
         os.close(descriptor)
+        temporary.unlink(missing_ok=True)  # half of it may have taken what little space there was
         raise
     return descriptor
 
@@ -206,8 +208,21 @@ def _refuse_damage(path: Path, data: bytes, offset: int, reason: str, *, is_last
             )
 
 
-def repair_tail(descriptor: int, end: int, size_bytes: int) -> None:
-    """Cut a torn tail off and preallocate again, durably, before anything new is written."""
-    os.ftruncate(descriptor, end)
-    os.posix_fallocate(descriptor, 0, max(size_bytes, end))
+def repair_tail(descriptor: int, end: int, torn_bytes: int, size_bytes: int) -> int:
+    """Wipe a torn tail out and preallocate again, durably, before anything new is written.
+
+    Nothing is given back in between: on a full disk others would take it. Returns how many bytes
+    of the file need no more space: fewer than ``size_bytes`` on a full disk.
+    """
+    for start in range(end, end + torn_bytes, _WIPE_BYTES):
+        count = min(_WIPE_BYTES, end + torn_bytes - start)
+        os.pwrite(descriptor, bytes(count), start)
+    allocated = max(size_bytes, end)
+    try:
+        os.posix_fallocate(descriptor, 0, allocated)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        allocated = end
     os.fsync(descriptor)
+    return allocated

@@ -8,6 +8,8 @@ a failed sync must never be retried and believed).
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from raftkv.log.errors import Corruption, LogInUse, StorageError
+from raftkv.log.errors import Corruption, LogInUse, NoSpaceError, StorageError
 from raftkv.log.record import (
     LOG_FORMAT,
     RawRecord,
@@ -42,6 +44,10 @@ from raftkv.values import Entry, HardState, Index, Term
 SEGMENT_BYTES = 64 << 20
 """etcd's size: large enough to roll rarely, small enough to free space soon."""
 _LOCK = "lock"
+_SMALL_SEGMENTS_BYTES = (4 << 20, 256 << 10)
+"""Tried when the disk has no room for a whole segment; a reserve of a few megabytes goes far."""
+_RECORD_BYTES_MAX = 64
+"""What a record needs beside an entry's data, at most."""
 _UNFINISHED = ".unfinished"
 
 
@@ -132,6 +138,8 @@ class Wal:
         self._writer = RecordWriter()
         self._number = 0
         self._offset = 0
+        self._allocated = 0
+        """Bytes of the current segment's file that need no more space on the disk."""
         self._last: tuple[int, int] = (0, 0)
         self._hard_state = HardState()
         self._first_indexes: list[tuple[int, int]] = []
@@ -155,7 +163,7 @@ class Wal:
         lock = _take_lock(directory)
         try:
             wal = cls(directory, metadata, segment_bytes, lock)
-            wal._begin_segment(1)
+            wal._begin_segment(1, segment_bytes)
             sync_directory(directory.parent)
         except BaseException:
             os.close(lock)
@@ -190,7 +198,8 @@ class Wal:
         wal = cls(directory, contents.metadata, segment_bytes, lock)
         path = directory / segment_name(last.head.number)
         wal._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        repair_tail(wal._descriptor, last.end, segment_bytes)
+        torn_bytes = contents.repaired_bytes
+        wal._allocated = repair_tail(wal._descriptor, last.end, torn_bytes, segment_bytes)
         os.lseek(wal._descriptor, last.end, os.SEEK_SET)
         wal._number = last.head.number
         wal._offset = last.end
@@ -212,14 +221,38 @@ class Wal:
     # ---- writing ---------------------------------------------------------------------
 
     def write(self, writes: Sequence[LogWrite]) -> None:
-        """Append these writes, in order. They are promised only after :meth:`sync`."""
+        """Append these writes, in order. They are promised only after :meth:`sync`.
+
+        Raises:
+            NoSpaceError: the disk is full; nothing was written, the log is as it was.
+            StorageError: the disk failed; the log is of no more use.
+        """
         self._check_usable()
+        if self._offset >= self._segment_bytes:
+            self._roll()
+        self._make_room(sum(map(_bytes_at_most, writes)))
         for write in writes:
             self._encode(write)
         self._flush()
         if self._offset >= self._segment_bytes:
             self.sync()
-            self._roll()
+            with contextlib.suppress(NoSpaceError):  # the next write needs it, and asks again
+                self._roll()
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Allocate what a write will need, so that it cannot end half-way for want of space."""
+        end = self._offset + size_bytes
+        if end <= self._allocated:
+            return
+        try:
+            os.posix_fallocate(self._descriptor, 0, end)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise NoSpaceError(
+                    f"{self._directory}: no space for {size_bytes} bytes"
+                ) from error
+            self._fail("allocation", error)
+        self._allocated = end
 
     def sync(self) -> None:
         """Make all writes durable (fdatasync: the size was preallocated)."""
@@ -236,6 +269,7 @@ class Wal:
         Only whole segments go, and only behind the one being written.
         """
         self._check_usable()
+        self._make_room(_RECORD_BYTES_MAX)
         self._writer.add_position(RecordKind.START, index, term, ends_write=True)
         self._flush()
         deleted = 0
@@ -282,14 +316,20 @@ class Wal:
         self._offset += len(data)
 
     def _roll(self) -> None:
+        """Go on in a new segment; a small one, when the disk has no room for a whole one."""
         previous = self._descriptor
-        try:
-            self._begin_segment(self._number + 1)
-        except OSError as error:
-            self._fail("new segment", error)
-        os.close(previous)
+        for size_bytes in (self._segment_bytes, *_SMALL_SEGMENTS_BYTES):
+            try:
+                self._begin_segment(self._number + 1, min(size_bytes, self._segment_bytes))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    self._fail("new segment", error)
+                continue
+            os.close(previous)
+            return
+        raise NoSpaceError(f"{self._directory}: no space for a new segment")
 
-    def _begin_segment(self, number: int) -> None:
+    def _begin_segment(self, number: int, size_bytes: int) -> None:
         writer = RecordWriter()
         writer.add_head(
             SegmentHead(LOG_FORMAT, self._metadata.cluster_id, self._metadata.member_id, number)
@@ -297,11 +337,12 @@ class Wal:
         writer.add_position(RecordKind.START, *self._last, ends_write=False)
         writer.add_hard_state(self._hard_state, ends_write=True)
         first = writer.take()
-        self._descriptor = create_segment(self._directory, number, self._segment_bytes, first)
+        self._descriptor = create_segment(self._directory, number, size_bytes, first)
         writer.synced = len(first)
         self._writer = writer
         self._number = number
         self._offset = len(first)
+        self._allocated = max(size_bytes, len(first))
         self._first_indexes.append((number, self._last[0]))
 
     def _check_usable(self) -> None:
@@ -313,6 +354,11 @@ class Wal:
     def _fail(self, action: str, error: OSError) -> None:
         self._failed = f"{action} failed: {error}"
         raise StorageError(f"{self._directory}: {self._failed}") from error
+
+
+def _bytes_at_most(write: LogWrite) -> int:
+    data = sum(len(entry.data) for entry in write.entries)
+    return data + (len(write.entries) + 2) * _RECORD_BYTES_MAX
 
 
 def found_log(directory: Path, metadata: Metadata, first: LogWrite) -> None:

@@ -19,7 +19,9 @@ from typing import Final
 
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, RowWrite
+from raftkv.backend.errors import NoSpaceError as BackendNoSpaceError
 from raftkv.backend.schema import Table
+from raftkv.log.errors import NoSpaceError
 from raftkv.log.wal import Wal
 from raftkv.replica.effects import Persist
 from raftkv.values import Index
@@ -94,6 +96,8 @@ class LogThread(_Worker):
         self.persisted = 0
         """Sequence up to which everything is on disk."""
         self.syncs_count = 0
+        self.is_out_of_space = False
+        """Writes wait for space; ``wake`` lets them try again."""
         self._busy = threading.Lock()
         self._penalty = 0
 
@@ -111,6 +115,8 @@ class LogThread(_Worker):
             return False
         try:
             self._write(writes)
+        except NoSpaceError:
+            return False  # the thread waits for space, the loop does not
         finally:
             self._busy.release()
         return True
@@ -150,11 +156,18 @@ class LogThread(_Worker):
                         trim = item
                         break
                     writes.append(item)
-                if writes:
-                    self._write(writes)
-                    os.eventfd_write(self._notify_fd, 1)
-                if trim is not None:
-                    self._wal.trim_to(trim.index, trim.term)
+                try:
+                    if writes:
+                        self._write(writes)
+                        os.eventfd_write(self._notify_fd, 1)
+                        writes = []
+                    if trim is not None:
+                        self._wal.trim_to(trim.index, trim.term)
+                except NoSpaceError:
+                    queue.extendleft(reversed([*writes, *((trim,) if trim else ())]))
+                    self.is_out_of_space = True
+                    return
+            self.is_out_of_space = False
 
 
 @dataclass(slots=True)
@@ -175,6 +188,10 @@ class FlushThread(_Worker):
         super().__init__("raftkv-flush", notify_fd)
         self._environment = environment
         self._queue: deque[FlushBatch] = deque()
+        self._uncommitted: list[FlushBatch] = []
+        """Written, to be written again if the transaction does not end well."""
+        self.is_out_of_space = False
+        """Rows wait for space; ``wake`` lets them try again."""
         self.finished: deque[Callable[[], None]] = deque()
 
     def submit(self, batch: FlushBatch) -> None:
@@ -186,15 +203,27 @@ class FlushThread(_Worker):
         """See ``_Worker.work``."""
         while self._queue:
             batch = self._queue.popleft()
-            rows = batch.rows
-            for start in range(0, len(rows), FLUSH_SLICE_ROWS):
-                self._environment.append_rows(Table.ROWS, rows[start : start + FLUSH_SLICE_ROWS])
-            if batch.others:
-                self._environment.write_rows(batch.others)
-            if batch.done is not None:
-                self._environment.commit()
-                self.finished.append(batch.done)
-                os.eventfd_write(self._notify_fd, 1)
+            self._uncommitted.append(batch)
+            try:
+                self._write(batch)
+            except BackendNoSpaceError:
+                self._queue.extendleft(reversed(self._uncommitted))
+                self._uncommitted.clear()
+                self.is_out_of_space = True
+                return
+        self.is_out_of_space = False
+
+    def _write(self, batch: FlushBatch) -> None:
+        rows = batch.rows
+        for start in range(0, len(rows), FLUSH_SLICE_ROWS):
+            self._environment.append_rows(Table.ROWS, rows[start : start + FLUSH_SLICE_ROWS])
+        if batch.others:
+            self._environment.write_rows(batch.others)
+        if batch.done is not None:
+            self._environment.commit()
+            self._uncommitted.clear()
+            self.finished.append(batch.done)
+            os.eventfd_write(self._notify_fd, 1)
 
 
 def meta_rows(

@@ -47,6 +47,7 @@ from raftkv.replica.inputs import (
 )
 from raftkv.replica.step import Replica
 from raftkv.replica.views import FollowerProgress
+from raftkv.server import data_dir
 from raftkv.server.aside import AsideThread
 from raftkv.server.config import Config
 from raftkv.server.data_dir import Opened, StoreView
@@ -54,6 +55,7 @@ from raftkv.server.disk import FlushBatch, FlushThread, LogThread, meta_rows
 from raftkv.server.exports import Exports
 from raftkv.server.peers import Incoming, PeerLink
 from raftkv.server.snapshots import BackendSnapshot
+from raftkv.server.space import Space
 from raftkv.server.transfers import SnapshotTraffic
 from raftkv.values import (
     NO_MEMBER,
@@ -73,6 +75,7 @@ COMMIT_EVERY_S: Final = 0.3
 """The transaction ends this often; what is not in it is replayed from the log after a crash."""
 FORGET_KEYS: Final = 1000
 """Keys looked at per flush after a compaction: about a millisecond."""
+SPACE_EVERY_S: Final = 1.0
 PUBLISH_RETRY_S: Final = 1.0
 TOKEN_SWEEP_MS: Final = 5000
 T = TypeVar("T")
@@ -145,6 +148,7 @@ class Driver:
         self._sweep_tokens_at_ms = 0
         self._is_stopping = False
         self._is_full = opened.environment.used_bytes() > self.limits.quota_bytes
+        self._space = Space(data_dir.paths(config))
 
     # --- life -------------------------------------------------------------------------------
 
@@ -156,6 +160,7 @@ class Driver:
         self._update_links()
         self._tick()
         self._flush_timer()
+        self._watch_space()
 
     def _tick(self) -> None:
         if self._is_stopping:
@@ -167,6 +172,18 @@ class Driver:
         self._publish()
         self._expire_v2()
         self._follow_auth()
+
+    def _watch_space(self) -> None:
+        """Give up the reserve when a disk is full, and let what waits for space try again."""
+        if self._is_stopping:
+            return
+        self.loop.call_later(SPACE_EVERY_S, self._watch_space)
+        threads = [t for t in (self._log, self._flusher) if t.is_out_of_space]
+        changed = self._space.watch(is_out_of_space=bool(threads))
+        for thread in threads:
+            thread.wake()
+        if changed and self._space.is_full and self.leader_id == self.member_id:
+            self.step_down(lambda: None)  # perhaps another one has room
 
     def stop_writing(self) -> None:
         """Flush everything and stop the threads; the loop must run no more turns after it."""
@@ -385,7 +402,7 @@ class Driver:
     @property
     def is_full(self) -> bool:
         """Whether the backend used more than its quota at the last flush."""
-        return self._is_full
+        return self._is_full or self._space.is_full
 
     @property
     def log_syncs_count(self) -> int:

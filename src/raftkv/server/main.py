@@ -37,6 +37,7 @@ from raftkv.server.listeners import Bound, Listener, bind_all
 from raftkv.server.notify import notify_systemd, start_logging
 from raftkv.server.peers import PeerConnection, PeerConnections
 from raftkv.server.proxying import run_proxy
+from raftkv.server.space import make_room
 from raftkv.server.tls import Contexts, Reloader
 from raftkv.values import Member
 
@@ -118,6 +119,7 @@ class _Daemon:
                 cluster_id, member_id, known = ask_members(config, contexts.dial)
                 data_dir.create_files(config, cluster_id, member_id, ())
         remove_leftovers(data_dir.paths(config)[0])
+        make_room(data_dir.paths(config))
         opened = data_dir.open_files(config)
         data_dir.check_same_cluster(config, opened, self._given)
         if config.force_new_cluster:
