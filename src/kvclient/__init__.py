@@ -4,11 +4,14 @@ from kvclient.auth_calls import AuthStatus, Permission
 from kvclient.client import Client, Member, MemberStatus, prefix_end
 from kvclient.connection import ClientTLS
 from kvclient.errors import KvClientError, LoginError, RequestError, Unavailable
+from kvclient.maintenance_calls import Alarm, KeyValueHash
 
 __all__ = [
+    "Alarm",
     "AuthStatus",
     "Client",
     "ClientTLS",
+    "KeyValueHash",
     "KvClientError",
     "LoginError",
     "Member",

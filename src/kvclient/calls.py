@@ -15,6 +15,12 @@ class Calls(ABC):
 
     @abstractmethod
     def call(
-        self, path: bytes, request: Message, response: type[R], *, is_write: bool = False
+        self,
+        path: bytes,
+        request: Message,
+        response: type[R],
+        *,
+        is_write: bool = False,
+        endpoint: str | None = None,
     ) -> R:
         """Any unary call; see ``client.Client.call``."""

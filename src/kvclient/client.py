@@ -19,6 +19,7 @@ from kvclient.auth_calls import AuthCalls
 from kvclient.calls import R
 from kvclient.connection import ClientTLS, Connection, Metadata
 from kvclient.errors import LoginError, RequestError, Unavailable
+from kvclient.maintenance_calls import MaintenanceCalls
 
 RETRY_PAUSE_S: Final = 0.05
 SNAPSHOT_WAIT_S: Final = 30.0
@@ -52,9 +53,11 @@ class MemberStatus:
     db_size_in_use_bytes: int
     is_learner: bool
     errors: tuple[str, ...]
+    revision: int = 0
+    """Of its key space."""
 
 
-class Client(AuthCalls):
+class Client(AuthCalls, MaintenanceCalls):
     """A client of one cluster; every call ends within ``timeout_s``, whatever an endpoint does.
 
     Reads and membership questions move on to the next endpoint when one does not answer. Writes do
@@ -151,6 +154,7 @@ class Client(AuthCalls):
             answer.dbSizeInUse,
             answer.isLearner,
             tuple(answer.errors),
+            header.revision,
         )
 
     def member_list(self, *, linearizable: bool = True) -> tuple[Member, ...]:
@@ -260,9 +264,17 @@ class Client(AuthCalls):
     # --- calls ------------------------------------------------------------------------------
 
     def call(
-        self, path: bytes, request: Message, response: type[R], *, is_write: bool = False
+        self,
+        path: bytes,
+        request: Message,
+        response: type[R],
+        *,
+        is_write: bool = False,
+        endpoint: str | None = None,
     ) -> R:
         """Any unary call, with failover over all endpoints within the time limit.
+
+        With ``endpoint`` only that one is asked.
 
         Raises:
             RequestError: the cluster answered with an error.
@@ -272,14 +284,14 @@ class Client(AuthCalls):
         self._log_in_if_needed()
         body = encode(request)
         try:
-            return decode(response, self._unary(path, body, is_write=is_write))
+            return decode(response, self._unary(path, body, endpoint, is_write=is_write))
         except RequestError as error:
             if error.code != Code.UNAUTHENTICATED or not self._username:
                 raise
         # The token has ended; what was refused for that was certainly not done.
         self._is_logged_in = False
         self._log_in_if_needed()
-        return decode(response, self._unary(path, body, is_write=is_write))
+        return decode(response, self._unary(path, body, endpoint, is_write=is_write))
 
     def _log_in_if_needed(self) -> None:
         """Get a token, unless there is one or auth is off."""
@@ -289,7 +301,7 @@ class Client(AuthCalls):
         request = ma.AuthenticateRequest(self._username, self._password)
         path = b"/etcdserverpb.Auth/Authenticate"
         try:
-            answer = self._unary(path, encode(request), is_write=False)
+            answer = self._unary(path, encode(request), None, is_write=False)
         except RequestError as error:
             if "authentication is not enabled" not in error.message:
                 raise LoginError(error.code, error.message, error.endpoint) from None
@@ -298,26 +310,29 @@ class Client(AuthCalls):
             self._metadata = ((b"token", token.encode()),)
         self._is_logged_in = True
 
-    def _unary(self, path: bytes, body: bytes, *, is_write: bool) -> bytes:
+    def _unary(self, path: bytes, body: bytes, endpoint: str | None, *, is_write: bool) -> bytes:
         deadline = time.monotonic() + self._timeout_s
         last: Unavailable | None = None
+        first = self._first if endpoint is None else 0
+        endpoints = self.endpoints if endpoint is None else (endpoint,)
         while True:
-            for position in range(len(self.endpoints)):
-                at = (self._first + position) % len(self.endpoints)
+            for position in range(len(endpoints)):
+                at = (first + position) % len(endpoints)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
                 # Share what is left, so that one silent endpoint cannot use it all up.
-                share = left / (len(self.endpoints) - position)
+                share = left / (len(endpoints) - position)
                 try:
-                    connection = self._connect(self.endpoints[at], share)
+                    connection = self._connect(endpoints[at], share)
                     answer = connection.unary(path, body, share, self._metadata)
                 except Unavailable as error:
                     last = error
                     if is_write and error.is_ambiguous:
                         raise
                     continue
-                self._first = at
+                if endpoint is None:
+                    self._first = at
                 return answer
             if time.monotonic() + RETRY_PAUSE_S >= deadline:
                 raise last or Unavailable(f"no answer within {self._timeout_s} s")

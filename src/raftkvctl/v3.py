@@ -12,7 +12,7 @@ from pathlib import Path
 from etcdwire import messages as m
 from etcdwire.protobuf import Message
 from kvclient import KvClientError, prefix_end
-from raftkvctl import member_directory, printing, restore, txn_text, users
+from raftkvctl import maintenance, member_directory, printing, restore, txn_text, users
 from raftkvctl.options import Options, UsageError
 from raftkvctl.options import connect as _client
 
@@ -61,6 +61,7 @@ def add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     command.add_argument("target", help="member id in hex")
     _add_snapshot_commands(commands, common)
     users.add_commands(commands, common)
+    maintenance.add_commands(commands, common)
     command = add("inspect", _inspect, "what a stopped member's directory holds, as JSON")
     command.add_argument("data_dir", type=Path)
     command.add_argument("--wal-dir", type=Path, default=None)
@@ -114,6 +115,7 @@ def _add_endpoint_commands(
         command = inner.add_parser(name, parents=[common])
         command.add_argument("--cluster", action="store_true", help="all members' endpoints")
         command.set_defaults(run=run)
+    maintenance.add_hashkv(inner, common)
 
 
 def _add_snapshot_commands(
@@ -369,17 +371,9 @@ def _member_update(options: Options, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _endpoints(options: Options, arguments: argparse.Namespace) -> tuple[str, ...]:
-    if not arguments.cluster:
-        return options.endpoints
-    with _client(options) as client:
-        members = client.member_list(linearizable=False)
-    return tuple(url for member in members for url in member.client_urls)
-
-
 def _endpoint_health(options: Options, arguments: argparse.Namespace) -> int:
     unhealthy = 0
-    for endpoint in _endpoints(options, arguments):
+    for endpoint in maintenance.endpoints_of(options, arguments):
         started = time.monotonic()
         try:
             with _client(options, endpoint) as client:
@@ -399,7 +393,7 @@ def _endpoint_status(options: Options, arguments: argparse.Namespace) -> int:
     rows = []
     documents = []
     failed = False
-    for endpoint in _endpoints(options, arguments):
+    for endpoint in maintenance.endpoints_of(options, arguments):
         try:
             with _client(options, endpoint) as client:
                 answer = client.call(

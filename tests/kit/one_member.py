@@ -148,6 +148,17 @@ class OneMember:
     def open_snapshot(self, deliver: Any) -> None:
         raise NotImplementedError
 
+    def when_forgotten(self, done: Callable[[], None]) -> None:
+        while self.machine.kv.has_garbage:
+            self.machine.kv.forget_slice(100)
+        done()
+
+    def hash_backend(self, done: Callable[[int], None]) -> None:
+        done(7)
+
+    def defragment(self, done: Callable[[ApiError | None], None]) -> None:
+        done(None)
+
     def run_aside(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         done(work())
 
@@ -165,7 +176,7 @@ class OneMember:
         host: Any = self
         try:
             if self.machine.auth.enabled:
-                dispatch(host, answer, caller, method.level, method.handler, data)
+                dispatch(host, answer, caller, method, data)
             else:
                 method.handler(host, answer, data)
         except ApiError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from etcdwire.errors import (
     AUTH_OLD_REVISION,
@@ -50,6 +50,18 @@ class Level(enum.Enum):
     """To be a user that exists."""
     ROOT = "root"
     """The root role."""
+
+
+class Method(Protocol):
+    """A unary method (``services.Unary``)."""
+
+    @property
+    def handler(self) -> Callable[[Host, Call, bytes], None]:
+        """What it does."""
+
+    @property
+    def level(self) -> Level:
+        """What it asks of its caller."""
 
 
 def caller_of(headers: dict[bytes, bytes], common_name: str) -> Caller:
@@ -116,7 +128,7 @@ def admit(
 class GuardedCall:
     """A unary call while auth is on (``calls.Call``)."""
 
-    __slots__ = ("_attempts", "_call", "_caller", "_data", "_handler", "_host", "_level", "_waits",
+    __slots__ = ("_attempts", "_call", "_caller", "_data", "_host", "_method", "_waits",
                  "identity")  # fmt: skip
 
     def __init__(
@@ -124,15 +136,13 @@ class GuardedCall:
         host: Host,
         call: Call,
         caller: Caller,
-        level: Level,
-        handler: Callable[[Host, Call, bytes], None],
+        method: Method,
         data: bytes,
     ) -> None:
         self._host = host
         self._call = call
         self._caller = caller
-        self._level = level
-        self._handler = handler
+        self._method = method
         self._data = data
         self._attempts = 0
         self._waits = 0
@@ -143,7 +153,7 @@ class GuardedCall:
         host = self._host
         self._attempts += 1
         self.identity = None
-        if host.machine.auth.enabled and self._level is not Level.OPEN:
+        if host.machine.auth.enabled and self._method.level is not Level.OPEN:
             try:
                 identity = identify(host, self._caller)
             except ApiError as error:
@@ -156,10 +166,10 @@ class GuardedCall:
                     host.call_later(TOKEN_WAIT_S, self._again)
                     return
                 raise
-            if self._level is Level.ROOT and not identity.rights.is_root:
+            if self._method.level is Level.ROOT and not identity.rights.is_root:
                 raise PERMISSION_DENIED
             self.identity = identity
-        self._handler(host, self, self._data)
+        self._method.handler(host, self, self._data)
 
     def _again(self) -> None:
         try:
@@ -192,8 +202,7 @@ def dispatch(
     host: Host,
     call: Call,
     caller: Caller,
-    level: Level,
-    handler: Callable[[Host, Call, bytes], None],
+    method: Method,
     data: bytes,
 ) -> None:
     """Serve a unary call while auth is on.
@@ -201,4 +210,4 @@ def dispatch(
     Raises:
         ApiError, DecodeError: as the handler does.
     """
-    GuardedCall(host, call, caller, level, handler, data).run()
+    GuardedCall(host, call, caller, method, data).run()

@@ -46,7 +46,7 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         message = loads(method.request, request.body)
         if host.machine.auth.enabled:
             caller = caller_of(request.headers, request.common_name)
-            dispatch(host, call, caller, method.level, method.handler, encode(message))
+            dispatch(host, call, caller, method, encode(message))
         else:
             method.handler(host, call, encode(message))
     except JsonError as error:

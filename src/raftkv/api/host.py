@@ -144,6 +144,15 @@ class Host(Protocol):
     def export_snapshot(self, deliver: Callable[[SnapshotSource | ApiError], None]) -> None:
         """Flush, then hand over a snapshot file in etcd's form, or why there is none."""
 
+    def when_forgotten(self, done: Callable[[], None]) -> None:
+        """Call this once what compactions allowed to forget is gone from the backend."""
+
+    def hash_backend(self, done: Callable[[int], None]) -> None:
+        """Call this with a checksum of all replicated rows of the backend."""
+
+    def defragment(self, done: Callable[[ApiError | None], None]) -> None:
+        """Rewrite the backend's file without its free pages; then call this."""
+
     def run_aside(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Do slow arithmetic on another thread, then call ``done`` on the loop.
 

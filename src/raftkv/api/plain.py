@@ -6,11 +6,20 @@ import json
 import posixpath
 import re
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
+from etcdwire.messages import AlarmType
 from raftkv.api import gateway, metrics, v2_access, v2_keys, v2_members
 from raftkv.api.host import Host
-from raftkv.api.http import JSON, TEXT, HttpReply, HttpRequest, method_not_allowed, not_found
+from raftkv.api.http import (
+    JSON,
+    NO_SNIFF,
+    TEXT,
+    HttpReply,
+    HttpRequest,
+    method_not_allowed,
+    not_found,
+)
 from raftkv.api.v3_maintenance import API_VERSION, CLUSTER_VERSION
 from raftkv.replica.effects import Rejected
 from raftkv.values import NO_MEMBER
@@ -56,13 +65,85 @@ def handle_metrics_plane(host: Host, request: HttpRequest, reply: HttpReply) -> 
         if request.method not in ("GET", "HEAD"):
             method_not_allowed(reply, "GET")
         else:
-            _health(host, reply)
+            _health(host, request, reply)
         return True
+    if request.path.startswith(("/livez", "/readyz")):
+        return _probe(host, request, reply)
     if request.path == "/metrics":
         body = metrics.render(host)
         reply.respond(200, ((b"Content-Type", metrics.CONTENT_TYPE),), body)
         return True
     return False
+
+
+def _probe(host: Host, request: HttpRequest, reply: HttpReply) -> bool:
+    """Serve ``/livez`` and ``/readyz`` as etcd 3.5 does; whether the path is known.
+
+    Alive is who answers: the loop turns. An alarm, a lost quorum or a long replay is no reason to
+    be restarted. Ready is who can serve a read through a quorum and holds no damaged data.
+    """
+    _, name, *check = request.path.split("/")
+    checks = _PROBES.get(name, ())
+    if check:
+        checks = tuple(found for found in checks if [found] == check)
+    if not checks:
+        return False
+    fields = dict(parse_qsl(request.query, keep_blank_values=True))
+    answer = _ProbeAnswer(host, reply, checks, is_verbose="verbose" in fields)
+    if "linearizable_read" in checks and host.leader_id != NO_MEMBER:
+        host.read(answer)
+    else:
+        answer.respond(can_read="linearizable_read" not in checks)
+    return True
+
+
+_PROBES: Final = {
+    "livez": ("serializable_read",),
+    "readyz": ("data_corruption", "serializable_read", "linearizable_read"),
+}
+
+
+class _ProbeAnswer:
+    """One probe under way (``host.Token``)."""
+
+    __slots__ = ("_checks", "_host", "_is_verbose", "_reply")
+
+    def __init__(
+        self, host: Host, reply: HttpReply, checks: tuple[str, ...], *, is_verbose: bool
+    ) -> None:
+        self._host = host
+        self._reply = reply
+        self._checks = checks
+        self._is_verbose = is_verbose
+
+    def applied(self, result: object) -> None:
+        """Never called for a read."""
+
+    def ready(self) -> None:
+        """A quorum answered."""
+        self.respond(can_read=True)
+
+    def rejected(self, rejection: Rejected) -> None:
+        """It did not."""
+        del rejection
+        self.respond(can_read=False)
+
+    def respond(self, *, can_read: bool) -> None:
+        """Answer with each check's outcome when asked for, or when one failed."""
+        failures = {}
+        if not can_read:
+            failures["linearizable_read"] = "no leader, or no quorum in time"
+        if self._host.machine.alarms.is_corrupt:
+            failures["data_corruption"] = "alarm activated: CORRUPT"
+        lines = [
+            f"[-]{name} failed: {failures[name]}" if name in failures else f"[+]{name} ok"
+            for name in self._checks
+        ]
+        is_ok = not any(name in failures for name in self._checks)
+        text = "ok\n"
+        if self._is_verbose or not is_ok:
+            text = "\n".join([*lines, "ok" if is_ok else "not ok"]) + "\n"
+        self._reply.respond(200 if is_ok else 503, (TEXT, NO_SNIFF), text.encode())
 
 
 def handle_peer_plane(host: Host, request: HttpRequest, reply: HttpReply) -> None:
@@ -139,8 +220,11 @@ class _HealthToken:
         self._reply.respond(503, (TEXT,), b'{"health":"false"}')
 
 
-def _health(host: Host, reply: HttpReply) -> None:
-    if host.leader_id == NO_MEMBER:
+def _health(host: Host, request: HttpRequest, reply: HttpReply) -> None:
+    """As in etcd an alarm is unhealthy, unless ``?exclude=NOSPACE`` says otherwise."""
+    excluded = {value for name, value in parse_qsl(request.query) if name == "exclude"}
+    alarms = {AlarmType(kind).name for _, kind in host.machine.alarms.active if kind in (1, 2)}
+    if host.leader_id == NO_MEMBER or alarms - excluded:
         reply.respond(503, (TEXT,), b'{"health":"false"}')
     else:
         host.read(_HealthToken(reply))

@@ -26,7 +26,7 @@ class Unary:
     response: type[Message]
     handler: Handler
     gateway: str
-    """Path behind ``/v3``."""
+    """Path behind ``/v3``; empty for what the gateway of etcd does not serve either."""
     level: Level = Level.USER
     """What it asks of its caller while auth is on; rights on keys are the handler's matter."""
 
@@ -114,6 +114,30 @@ UNARY: Final = (
         m.MoveLeaderResponse,
         v3_maintenance.move_leader,
         "/maintenance/transfer-leadership",
+        Level.ROOT,
+    ),
+    Unary(
+        _MAINTENANCE + b"HashKV",
+        m.HashKVRequest,
+        m.HashKVResponse,
+        v3_maintenance.hash_kv,
+        "",
+        Level.ROOT,
+    ),
+    Unary(
+        _MAINTENANCE + b"Hash",
+        m.HashRequest,
+        m.HashResponse,
+        v3_maintenance.hash_backend,
+        "/maintenance/hash",
+        Level.ROOT,
+    ),
+    Unary(
+        _MAINTENANCE + b"Defragment",
+        m.DefragmentRequest,
+        m.DefragmentResponse,
+        v3_maintenance.defragment,
+        "/maintenance/defragment",
         Level.ROOT,
     ),
     *(
@@ -248,6 +272,7 @@ UNARY_BY_PATH: Final = {method.path: method for method in UNARY}
 UNARY_BY_GATEWAY: Final = {
     f"{prefix}{method.gateway}": method
     for method in UNARY
+    if method.gateway
     for prefix in ("/v3", "/v3beta", "/v3alpha")
 }
 WATCH_PATH: Final = b"/etcdserverpb.Watch/Watch"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-from etcdwire.errors import AUTH_OLD_REVISION, ApiError
+from etcdwire.errors import AUTH_OLD_REVISION, NO_SPACE, ApiError
 from etcdwire.json_v2 import encode_error, encode_event
 from raftkv.api import v2_access
 from raftkv.api.host import Host
@@ -58,6 +58,10 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         return
     if request.method in ("GET", "HEAD"):
         _get(host, request, reply, parameters)
+        return
+    if (host.is_full or host.machine.alarms.is_full) and request.method != "DELETE":
+        full = V2Error(e.RAFT_INTERNAL, NO_SPACE.message)
+        _respond_error(host, reply, full, host.machine.tree.index)
         return
     command = encode_v2(_to_command(host, request.method, parameters))
     if request.identity is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etcdwire import errors
-from etcdwire.errors import RequestError
+from etcdwire.errors import ApiError, RequestError
 from etcdwire.hot import decode_put, decode_range
 from etcdwire.messages import (
     CompactionRequest,
@@ -13,7 +13,7 @@ from etcdwire.messages import (
     TxnRequest,
 )
 from etcdwire.protobuf import decode
-from raftkv.api.calls import Call, ReadToken, propose
+from raftkv.api.calls import Call, Identity, ReadToken, propose
 from raftkv.api.host import Host, error_of
 from raftkv.auth import policy
 from raftkv.replica.commands import CommandKind, encode_compact
@@ -71,13 +71,38 @@ def range_(host: Host, call: Call, data: bytes) -> None:
 
 
 def compact(host: Host, call: Call, data: bytes) -> None:
-    """Compact; ``physical`` changes nothing: space is given back in the background either way."""
+    """Compact; with ``physical`` it is answered when the rows are gone, else when they may go."""
     request = decode(CompactionRequest, data)
     if request.revision < 0:
         raise errors.COMPACTED
     if call.identity is not None and not call.identity.rights.has_all_keys:
         raise errors.PERMISSION_DENIED
+    if request.physical:
+        call = _PhysicalCall(host, call)
     propose(host, call, encode_compact(request.revision))
+
+
+class _PhysicalCall:
+    """A compaction whose answer waits until the rows are gone."""
+
+    __slots__ = ("_call", "_host")
+
+    def __init__(self, host: Host, call: Call) -> None:
+        self._host = host
+        self._call = call
+
+    @property
+    def identity(self) -> Identity | None:
+        """The caller."""
+        return self._call.identity
+
+    def ok(self, body: bytes) -> None:
+        """Answer later."""
+        self._host.when_forgotten(lambda: self._call.ok(body))
+
+    def fail(self, error: ApiError) -> None:
+        """Answer with an error."""
+        self._call.fail(error)
 
 
 def txn(host: Host, call: Call, data: bytes) -> None:
@@ -147,8 +172,11 @@ def _check_size(host: Host, data: bytes) -> None:
 
 
 def _check_quota(host: Host) -> None:
-    """Refuse what would grow a full store; deletions go on, and raising the quota helps at once."""
-    if host.is_full:
+    """Refuse what would grow a full store; deletions go on.
+
+    The alarm does the same in the log, for what was on its way when it was raised.
+    """
+    if host.is_full or host.machine.alarms.is_full:
         raise errors.NO_SPACE
 
 

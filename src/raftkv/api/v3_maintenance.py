@@ -1,4 +1,4 @@
-"""The Maintenance service as far as it is served: Status, Alarm (list), MoveLeader, Snapshot."""
+"""The Maintenance service."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Final, Protocol
 
 from etcdwire import errors
 from etcdwire import messages as m
-from etcdwire.errors import Code
+from etcdwire.messages import AlarmType
 from etcdwire.protobuf import decode, encode
-from raftkv.api.calls import Call
+from raftkv.api.calls import Call, Identity, ReadToken, propose
 from raftkv.api.host import Host, SnapshotSource, error_of
+from raftkv.replica.commands import CommandKind, encode_alarm
 from raftkv.replica.effects import Rejected
+from raftkv.store.hashes import KeyValueHash
 from raftkv.values import NO_MEMBER, MemberId
 
 API_VERSION: Final = "3.4.23"
@@ -25,6 +27,10 @@ def status(host: Host, call: Call, data: bytes) -> None:
     decode(m.StatusRequest, data)
     header = m.ResponseHeader(host.cluster_id, host.member_id, host.machine.kv.revision, host.term)
     problems = [] if host.leader_id != NO_MEMBER else ["etcdserver: no leader"]
+    problems += [
+        f"memberID:{member} alarm:{_alarm_name(kind)} "
+        for member, kind in sorted(host.machine.alarms.active)
+    ]
     call.ok(
         encode(
             m.StatusResponse(
@@ -43,12 +49,108 @@ def status(host: Host, call: Call, data: bytes) -> None:
     )
 
 
-def alarm(host: Host, call: Call, data: bytes) -> None:  # noqa: ARG001 - as all handlers
-    """Alarms: none are raised yet, so the list is empty and nothing can be disarmed."""
+def _alarm_name(kind: int) -> str:
+    return AlarmType(kind).name if kind in AlarmType.__members__.values() else str(kind)
+
+
+def alarm(host: Host, call: Call, data: bytes) -> None:
+    """Alarm: list them, raise one, or end one; answers have no header, as etcd's."""
     request = decode(m.AlarmRequest, data)
-    if request.action == m.AlarmAction.ACTIVATE:
-        raise errors.RequestError(Code.UNIMPLEMENTED, "etcdserver: alarms cannot be activated yet")
-    call.ok(encode(m.AlarmResponse()))  # etcd gives no header with an empty list
+    if request.action == m.AlarmAction.GET:
+        _list_alarms(host, call, request)
+        return
+    if call.identity is not None and not call.identity.rights.is_root:
+        raise errors.PERMISSION_DENIED
+    is_raised = request.action == m.AlarmAction.ACTIVATE
+    command = encode_alarm(CommandKind.ALARM, request.memberID, request.alarm, is_raised=is_raised)
+    propose(host, _AlarmCall(call, request), command)
+
+
+def _list_alarms(host: Host, call: Call, request: m.AlarmRequest) -> None:
+    def answer(call: Call) -> None:
+        found = [
+            m.AlarmMember(member, kind)
+            for member, kind in sorted(host.machine.alarms.active)
+            if request.alarm in (AlarmType.NONE, kind)
+        ]
+        call.ok(encode(m.AlarmResponse(None, found)))
+
+    host.read(ReadToken(call, answer))
+
+
+class _AlarmCall:
+    """Turns what the log says into etcd's answer."""
+
+    __slots__ = ("_call", "_request")
+
+    def __init__(self, call: Call, request: m.AlarmRequest) -> None:
+        self._call = call
+        self._request = request
+
+    @property
+    def identity(self) -> Identity | None:
+        """The caller."""
+        return self._call.identity
+
+    def ok(self, body: bytes) -> None:
+        """Answer: the alarm, if there is or was one."""
+        changed = [m.AlarmMember(self._request.memberID, self._request.alarm)]
+        self._call.ok(encode(m.AlarmResponse(None, changed if body[-1:] == b"\1" else [])))
+
+    def fail(self, error: errors.ApiError) -> None:
+        """Answer with an error."""
+        self._call.fail(error)
+
+
+def hash_kv(host: Host, call: Call, data: bytes) -> None:
+    """HashKV: of this member's rows, in slices."""
+    request = decode(m.HashKVRequest, data)
+    work = KeyValueHash(host.machine.kv, request.revision)
+    store = host.machine.kv
+
+    def step() -> None:
+        try:
+            if host.machine.kv is not store:
+                call.fail(errors.TIMEOUT)  # a snapshot took the place of all rows
+            elif work.step():
+                header = m.ResponseHeader(
+                    host.cluster_id, host.member_id, host.machine.kv.revision, host.term
+                )
+                # etcd says -1 before the first compaction
+                compacted = work.compact_revision or -1
+                call.ok(encode(m.HashKVResponse(header, work.value, compacted)))
+            else:
+                host.call_later(0, step)
+        except errors.ApiError as error:
+            call.fail(error)
+
+    step()
+
+
+def hash_backend(host: Host, call: Call, data: bytes) -> None:
+    """Hash: of everything replicated; equal on members that applied the same, and only there."""
+    decode(m.HashRequest, data)
+
+    def answer(value: int) -> None:
+        header = m.ResponseHeader(
+            host.cluster_id, host.member_id, host.machine.kv.revision, host.term
+        )
+        call.ok(encode(m.HashResponse(header, value)))
+
+    host.hash_backend(answer)
+
+
+def defragment(host: Host, call: Call, data: bytes) -> None:
+    """Defragment: give free pages back to the file system while serving."""
+    decode(m.DefragmentRequest, data)
+
+    def done(error: errors.ApiError | None) -> None:
+        if error is not None:
+            call.fail(error)
+            return
+        call.ok(encode(m.DefragmentResponse()))
+
+    host.defragment(done)
 
 
 def move_leader(host: Host, call: Call, data: bytes) -> None:

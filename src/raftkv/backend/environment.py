@@ -128,6 +128,30 @@ class Environment:
         free_bytes = found.f_bavail * found.f_frsize
         return os.strerror(errno.EIO) in str(error) and free_bytes < NEARLY_FULL_BYTES
 
+    def rows_after(
+        self, table: Table, after: bytes, rows_max: int, bytes_max: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Rows behind a key, uncommitted ones included. Writer thread only."""
+        found: list[tuple[bytes, bytes]] = []
+        size = 0
+        try:
+            txn = self._write or self._env.begin()
+            with txn.cursor(self._tables[table]) as cursor:
+                if after:
+                    there = cursor.set_range(after) and (cursor.key() != after or cursor.next())
+                else:
+                    there = cursor.first()
+                while there and len(found) < rows_max and size < bytes_max:
+                    key, value = cursor.item()
+                    found.append((bytes(key), bytes(value)))
+                    size += len(key) + len(value)
+                    there = cursor.next()
+            if txn is not self._write:
+                txn.abort()
+        except lmdb.Error as error:
+            raise StorageError(f"backend read failed: {error}") from error
+        return found
+
     def commit(self) -> None:
         """Commit and sync what was written. Writer thread only."""
         write, self._write = self._write, None

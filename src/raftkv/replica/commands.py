@@ -29,6 +29,11 @@ class CommandKind(enum.IntEnum):
     AUTHENTICATE = 8
     AS_USER = 9
     """Another command, on behalf of a user whose rights were checked at an auth revision."""
+    ALARM = 10
+    MEMBER_ALARM = 11
+    """As ``ALARM``, raised or ended by a member itself."""
+    MEMBER_COMPACT = 12
+    """As ``COMPACT``, by the leader itself."""
 
 
 CLIENT_KINDS: Final = frozenset(
@@ -39,6 +44,7 @@ CLIENT_KINDS: Final = frozenset(
         CommandKind.V2,
         CommandKind.COMPACT,
         CommandKind.AUTH,
+        CommandKind.ALARM,
     },
 )
 """What clients ask for: with auth on it is only applied inside ``AS_USER``."""
@@ -125,9 +131,9 @@ def decode_v2(data: bytes) -> CommandV2:
     )
 
 
-def encode_compact(revision: int) -> bytes:
+def encode_compact(revision: int, kind: CommandKind = CommandKind.COMPACT) -> bytes:
     """Encode the wish to forget what is older than a revision."""
-    return _NUMBER.pack(CommandKind.COMPACT, revision)
+    return _NUMBER.pack(kind, revision)
 
 
 def decode_compact(data: bytes) -> int:
@@ -184,3 +190,18 @@ def decode_login(data: bytes) -> tuple[str, int, str]:
     middle = _LOGIN.size + name_size
     name = data[_LOGIN.size : middle].decode("utf-8", "surrogateescape")
     return name, revision, data[middle:].decode()
+
+
+_ALARM: Final = struct.Struct(">BBQI")
+"""Kind, whether it is raised, member, alarm."""
+
+
+def encode_alarm(kind: CommandKind, member: int, alarm: int, *, is_raised: bool) -> bytes:
+    """Raise or end an alarm of a member."""
+    return _ALARM.pack(kind, is_raised, member, alarm)
+
+
+def decode_alarm(data: bytes) -> tuple[bool, int, int]:
+    """(whether it is raised, member, alarm)."""
+    _, is_raised, member, alarm = _ALARM.unpack(data)
+    return bool(is_raised), member, alarm

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from etcdwire.errors import (
     AUTH_NOT_ENABLED,
     AUTH_OLD_REVISION,
+    CORRUPT,
+    NO_SPACE,
     USER_EMPTY,
     RequestError,
 )
@@ -26,19 +29,26 @@ from raftkv.replica.commands import (
     CLIENT_KINDS,
     CommandKind,
     MethodV2,
+    decode_alarm,
     decode_as_user,
     decode_compact,
     decode_expire,
     decode_login,
     decode_v2,
 )
-from raftkv.store.errors_v2 import V2Error
+from raftkv.store.alarms import Alarms
+from raftkv.store.errors_v2 import RAFT_INTERNAL, V2Error
 from raftkv.store.mvcc import Change, KeyValueStore
 from raftkv.store.tree_v2 import EventV2, TreeV2
-from raftkv.store.txn import apply_delete, apply_put, apply_txn
+from raftkv.store.txn import apply_delete, apply_put, apply_txn, has_puts
 from raftkv.values import Index, Term
 from raftkv.watch.history_v2 import HistoryV2
 from raftkv.watch.hub import WatchHub
+
+_KEY_SPACE_KINDS: Final = frozenset(
+    {CommandKind.PUT, CommandKind.DELETE_RANGE, CommandKind.TXN, CommandKind.COMPACT}
+)
+_SHRINKING: Final = frozenset({MethodV2.DELETE, MethodV2.COMPARE_AND_DELETE})
 
 
 @dataclass(slots=True)
@@ -53,15 +63,28 @@ class Unflushed:
 class Machine:
     """One member's replicated state."""
 
-    def __init__(self, kv: KeyValueStore, tree: TreeV2, auth: AuthState | None = None) -> None:
+    def __init__(
+        self,
+        kv: KeyValueStore,
+        tree: TreeV2,
+        auth: AuthState | None = None,
+        alarms: Alarms | None = None,
+    ) -> None:
         self.kv = kv
         self.tree = tree
         self.auth = auth or AuthState()
+        self.alarms = alarms or Alarms()
+        self.is_guarded = False
+        """Whether commands have to be looked at: auth is on, or an alarm."""
         self.tokens = SimpleTokens()
         self.hub = WatchHub(self._row)
         self.history_v2 = HistoryV2(tree.index)
         self._rows: list[Change] = []
         self._index = Index(0)
+        self._note_guards()
+
+    def _note_guards(self) -> None:
+        self.is_guarded = self.auth.enabled or bool(self.alarms.active)
 
     def _row(self, row_id: int) -> bytes:
         return self.kv.row(row_id)
@@ -71,22 +94,26 @@ class Machine:
         self.kv = other.kv
         self.tree = other.tree
         self.auth = other.auth
+        self.alarms = other.alarms
+        self._note_guards()
         self.history_v2 = HistoryV2(other.tree.index)
         self._rows = []
 
     def take_unflushed(self) -> Unflushed:
         """Hand over everything since the last call."""
         others = [(Table.AUTH, key, row) for key, row in self.auth.writes.items()]
+        others += [(Table.ALARMS, key, row) for key, row in self.alarms.writes.items()]
         taken = Unflushed(self._rows, self.tree.writes, others)
         self._rows = []
         self.tree.writes = {}
         self.auth.writes = {}
+        self.alarms.writes = {}
         return taken
 
     @property
     def has_unflushed(self) -> bool:
         """Whether a flush would write rows."""
-        return bool(self._rows or self.tree.writes or self.auth.writes)
+        return bool(self._rows or self.tree.writes or self.auth.writes or self.alarms.writes)
 
     def apply(
         self,
@@ -99,11 +126,11 @@ class Machine:
         """Apply one batch (see ``StateMachine.apply``)."""
         del term, local
         self._index = index
-        apply = self._apply_guarded if self.auth.enabled else self._apply_one
+        apply = self._apply_guarded if self.is_guarded else self._apply_one
         return [apply(command) for command in commands]
 
     def _apply_guarded(self, command: bytes) -> object:
-        """Apply one command while auth is on.
+        """Apply one command while auth is on or an alarm.
 
         The proposer checked the caller's rights at an auth revision. That state is the same on
         every member, so the check still holds exactly while the revision is the same; otherwise
@@ -112,11 +139,30 @@ class Machine:
         kind = command[0]
         if kind == CommandKind.AS_USER:
             _, revision, command = decode_as_user(command)
-            if revision != self.auth.revision:
+            if revision != self.auth.revision and self.auth.enabled:
                 return AUTH_OLD_REVISION
-        elif kind in CLIENT_KINDS:
+            kind = command[0]
+        elif kind in CLIENT_KINDS and self.auth.enabled:
             return USER_EMPTY  # proposed before auth was on
+        if self.alarms.active:
+            refusal = self._find_alarm(kind, command)
+            if refusal is not None:
+                return refusal
         return self._apply_one(command)
+
+    def _find_alarm(self, kind: int, command: bytes) -> object:
+        """Why an alarm forbids a command; None when it does not."""
+        if self.alarms.is_corrupt and kind in _KEY_SPACE_KINDS:
+            return CORRUPT
+        if not self.alarms.is_full:
+            return None
+        if kind == CommandKind.PUT:
+            return NO_SPACE
+        if kind == CommandKind.TXN and has_puts(decode(TxnRequest, command[1:])):
+            return NO_SPACE
+        if kind == CommandKind.V2 and decode_v2(command).method not in _SHRINKING:
+            return V2Error(RAFT_INTERNAL, NO_SPACE.message, self.tree.index)
+        return None
 
     def _apply_one(self, command: bytes) -> object:
         kind = command[0]
@@ -142,7 +188,7 @@ class Machine:
                 revision = self.kv.commit()
                 self._publish(revision)
                 return revision, body
-            if kind == CommandKind.COMPACT:
+            if kind in (CommandKind.COMPACT, CommandKind.MEMBER_COMPACT):
                 self.kv.compact(decode_compact(command))
                 return self.kv.revision, b""
             if kind == CommandKind.V2_EXPIRE:
@@ -155,6 +201,8 @@ class Machine:
                 return self._apply_auth(AuthOp(command[1]), command[2:])
             if kind == CommandKind.AUTHENTICATE:
                 return self._apply_login(command)
+            if kind in (CommandKind.ALARM, CommandKind.MEMBER_ALARM):
+                return self._apply_alarm(command)
         except (RequestError, V2Error) as error:
             return error
         raise ValueError(f"unknown command kind {kind}: a newer version wrote it")
@@ -208,6 +256,7 @@ class Machine:
     def _apply_auth(self, op: AuthOp, data: bytes) -> tuple[int, bytes]:
         request = decode(REQUESTS[op], data)
         self.auth.apply(op, request)
+        self._note_guards()
         if op is AuthOp.DISABLE:
             self.tokens.clear()
         elif op in (AuthOp.USER_DELETE, AuthOp.USER_CHANGE_PASSWORD):
@@ -224,3 +273,14 @@ class Machine:
         token = f"{prefix}.{self._index}"
         self.tokens.assign(token, name)
         return token
+
+    def _apply_alarm(self, data: bytes) -> tuple[int, bytes]:
+        """(revision, whether there is an alarm to tell of, as one byte)."""
+        is_raised, member, kind = decode_alarm(data)
+        if is_raised:
+            self.alarms.activate(member, kind)
+            concerned = True
+        else:
+            concerned = self.alarms.deactivate(member, kind)
+        self._note_guards()
+        return self.kv.revision, b"\1" if concerned else b""

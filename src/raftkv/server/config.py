@@ -11,12 +11,14 @@ from raftkv.auth.passwords import COST_MAX, COST_MIN
 from raftkv.member_ids import founding_member_id
 from raftkv.server import tokens
 from raftkv.server.flags import ConfigError, RawConfig
+from raftkv.store.auto_compaction import Mode
 from raftkv.values import Member
 
 if TYPE_CHECKING:
     from raftkv.auth.jwt import JwtTokens  # loads cryptography: only where it is used
 
 QUOTA_BYTES_DEFAULT: Final = 2 << 30
+NO_QUOTA_BYTES: Final = 1 << 62
 LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
 
 
@@ -99,6 +101,9 @@ class Config:
     host_whitelist: frozenset[str]
     log_level: str
     bcrypt_cost: int
+    compaction_mode: Mode
+    compaction_retention: int
+    """Milliseconds or revisions; 0 for never."""
     auth_token_ttl_s: int
     jwt: JwtTokens | None
     """None for simple tokens."""
@@ -142,7 +147,7 @@ def check(raw: RawConfig) -> Config:
         _check_advertised(raw)
     data_dir = Path(raw.text("data-dir") or f"{name}.etcd")
     wal_dir = raw.text("wal-dir")
-    quota = raw.number("quota-backend-bytes")
+    mode, retention = _auto_compaction(raw)
     return Config(
         name=name,
         data_dir=data_dir,
@@ -160,7 +165,7 @@ def check(raw: RawConfig) -> Config:
         heartbeat_ms=heartbeat_ms,
         election_ms=election_ms,
         snapshot_count=max(raw.number("snapshot-count"), 1000),
-        quota_bytes=quota if quota > 0 else QUOTA_BYTES_DEFAULT,
+        quota_bytes=_quota_bytes(raw),
         max_txn_ops=raw.number("max-txn-ops"),
         max_request_bytes=raw.number("max-request-bytes"),
         enable_v2=raw.switch("enable-v2"),
@@ -172,6 +177,8 @@ def check(raw: RawConfig) -> Config:
         host_whitelist=_words(raw, "host-whitelist"),
         log_level=level,
         bcrypt_cost=_bcrypt_cost(raw),
+        compaction_mode=mode,
+        compaction_retention=retention,
         auth_token_ttl_s=max(raw.number("auth-token-ttl"), 1),
         jwt=tokens.read_auth_token(raw.text("auth-token")),
     )
@@ -208,6 +215,26 @@ def _proxy_settings(raw: RawConfig) -> ProxySettings:
         seconds("proxy-write-timeout"),
         seconds("proxy-read-timeout"),
     )
+
+
+def _quota_bytes(raw: RawConfig) -> int:
+    given = raw.number("quota-backend-bytes")
+    return NO_QUOTA_BYTES if given < 0 else given or QUOTA_BYTES_DEFAULT
+
+
+def _auto_compaction(raw: RawConfig) -> tuple[Mode, int]:
+    text = raw.text("auto-compaction-mode")
+    if text not in ("periodic", "revision"):
+        raise ConfigError(f"--auto-compaction-mode is {text!r}: give periodic or revision")
+    mode = Mode(text)
+    retention = raw.text("auto-compaction-retention")
+    where = "--auto-compaction-retention"
+    if retention.isascii() and retention.isdigit():
+        number = int(retention)
+        return mode, number if mode is Mode.REVISION else number * 3_600_000
+    if mode is Mode.REVISION:
+        raise ConfigError(f"{where} {retention!r} is no number of revisions")
+    return mode, int(tokens.parse_duration_s(retention, where) * 1000)
 
 
 def _bcrypt_cost(raw: RawConfig) -> int:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from raftkv.replica.machine import Machine
 from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
 from raftkv.server.config import Config
 from raftkv.server.flags import ConfigError
+from raftkv.store.alarms import Alarms
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.tree_v2 import TreeV2
 from raftkv.values import ClusterId, Index, Member, MemberId, Term
@@ -95,6 +97,15 @@ def has_member(config: Config) -> bool:
     return has_log and has_store
 
 
+def exchange_stores(member: Path, new: Path) -> None:
+    """Put another store in the place of ``store``, which becomes ``store.old``; durable at once."""
+    old, store = member / "store.old", member / "store"
+    shutil.rmtree(old, ignore_errors=True)
+    store.rename(old)
+    new.rename(store)
+    sync_directory(member)
+
+
 def make_private(config: Config) -> None:
     """Make the directories, readable by nobody else.
 
@@ -160,6 +171,8 @@ def open_files(config: Config) -> Opened:
         StorageError: the files are unreadable, damaged or in use.
     """
     member, wal_dir = paths(config)
+    for left_over in ("store.old", "store.next", "store.defrag"):
+        shutil.rmtree(member / left_over, ignore_errors=True)
     wal, contents = Wal.open(wal_dir)
     environment = Environment(member / "store")
     view = StoreView(environment.view())
@@ -204,7 +217,9 @@ def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
     rows = ((int.from_bytes(key, "big"), row) for key, row in meta.scan(Table.V2))
     tree = TreeV2.load(rows, meta.number(schema.META_V2_INDEX))
     return (
-        Machine(kv, tree, AuthState.load(meta.scan(Table.AUTH))),
+        Machine(
+            kv, tree, AuthState.load(meta.scan(Table.AUTH)), Alarms.load(meta.scan(Table.ALARMS))
+        ),
         Index(meta.number(schema.META_APPLIED_INDEX)),
         Term(meta.number(schema.META_APPLIED_TERM)),
         meta.get(Table.META, schema.META_REPLICA_STATE) or b"",

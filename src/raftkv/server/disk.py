@@ -15,18 +15,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.errors import NoSpaceError as BackendNoSpaceError
 from raftkv.backend.schema import Table
+from raftkv.backend.twin import Twin
 from raftkv.log.errors import NoSpaceError
 from raftkv.log.wal import Wal
 from raftkv.replica.effects import Persist
 from raftkv.values import Index
 
 _LOG: Final = logging.getLogger("raftkv.disk")
+COPY_PAUSE_S: Final = 0.001
 FLUSH_SLICE_ROWS: Final = 256
 """Rows put per slice; between slices the loop's thread gets its turn."""
 
@@ -182,7 +185,7 @@ class FlushBatch:
 
 
 class FlushThread(_Worker):
-    """The one writer of the backend."""
+    """The one writer of the backend, and of its copy while it is defragmented."""
 
     def __init__(self, environment: Environment, notify_fd: int) -> None:
         super().__init__("raftkv-flush", notify_fd)
@@ -193,6 +196,26 @@ class FlushThread(_Worker):
         self.is_out_of_space = False
         """Rows wait for space; ``wake`` lets them try again."""
         self.finished: deque[Callable[[], None]] = deque()
+        self._copy_to: tuple[Path, Callable[[bool], None]] | None = None
+        self._twin: Twin | None = None
+        self._is_twin_unwanted = False
+
+    def copy_to(self, directory: Path, done: Callable[[bool], None]) -> None:
+        """Begin a copy without free pages; ``done`` is called on the loop with whether it is
+        complete.
+        """
+        self._copy_to = (directory, done)
+        self.wake()
+
+    def abandon_twin(self) -> None:
+        """Give up a copy that is under way."""
+        self._is_twin_unwanted = True
+        self.wake()
+
+    def close_twin(self) -> None:
+        """Close the complete copy; only after ``stop``."""
+        if self._twin is not None:
+            self._twin.close()
 
     def submit(self, batch: FlushBatch) -> None:
         """Write these rows."""
@@ -201,12 +224,16 @@ class FlushThread(_Worker):
 
     def work(self) -> None:
         """See ``_Worker.work``."""
-        while self._queue:
+        while self._queue or self._has_to_copy():
+            if not self._queue:
+                self._copy()
+                continue
             batch = self._queue.popleft()
             self._uncommitted.append(batch)
             try:
                 self._write(batch)
             except BackendNoSpaceError:
+                self._lose_twin()  # what it followed will be written again
                 self._queue.extendleft(reversed(self._uncommitted))
                 self._uncommitted.clear()
                 self.is_out_of_space = True
@@ -214,16 +241,60 @@ class FlushThread(_Worker):
         self.is_out_of_space = False
 
     def _write(self, batch: FlushBatch) -> None:
-        rows = batch.rows
+        rows, twin = batch.rows, self._twin
         for start in range(0, len(rows), FLUSH_SLICE_ROWS):
-            self._environment.append_rows(Table.ROWS, rows[start : start + FLUSH_SLICE_ROWS])
+            slice_rows = rows[start : start + FLUSH_SLICE_ROWS]
+            self._environment.append_rows(Table.ROWS, slice_rows)
+            if twin is not None:
+                twin.follow_rows(slice_rows)
         if batch.others:
             self._environment.write_rows(batch.others)
+            if twin is not None:
+                twin.follow(batch.others)
         if batch.done is not None:
             self._environment.commit()
+            if twin is not None and twin.is_complete:
+                twin.commit()
             self._uncommitted.clear()
-            self.finished.append(batch.done)
-            os.eventfd_write(self._notify_fd, 1)
+            self._report(batch.done)
+
+    def _report(self, done: Callable[[], None]) -> None:
+        self.finished.append(done)
+        os.eventfd_write(self._notify_fd, 1)
+
+    def _has_to_copy(self) -> bool:
+        if self._is_twin_unwanted:
+            self._lose_twin()
+        return self._copy_to is not None and not self.has_complete_twin
+
+    @property
+    def has_complete_twin(self) -> bool:
+        """Whether there is a copy that has every row."""
+        return self._twin is not None and self._twin.is_complete
+
+    def _lose_twin(self) -> None:
+        """Give up the copy; who asked for it hears of it."""
+        copy_to, self._copy_to = self._copy_to, None
+        twin, self._twin = self._twin, None
+        if twin is not None:
+            twin.abandon()
+        if copy_to is not None:
+            self._report(lambda: copy_to[1](False))
+
+    def _copy(self) -> None:
+        """One slice, then the processor is somebody else's for a moment."""
+        assert self._copy_to is not None
+        directory, done = self._copy_to
+        try:
+            if self._twin is None:
+                self._twin = Twin(self._environment, directory)
+            self._twin.copy_slice()
+        except BackendNoSpaceError:
+            self._lose_twin()
+            return
+        if self._twin.is_complete:
+            self._report(lambda: done(True))
+        time.sleep(COPY_PAUSE_S)
 
 
 def meta_rows(

@@ -26,12 +26,10 @@ from raftkv.api.logins import JwtLogins, SimpleLogins
 from raftkv.api.v2_access import BasicLogins
 from raftkv.api.v3_watch import WatchStream
 from raftkv.auth.tokens import SimpleTokens
-from raftkv.backend.environment import Environment, RowWrite
-from raftkv.backend.schema import Table
+from raftkv.backend.environment import Environment
 from raftkv.log.errors import StorageError as LogError
 from raftkv.raft.messages import Message
 from raftkv.raft.settings import RaftSettings
-from raftkv.replica.commands import encode_expire
 from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
 from raftkv.replica.inputs import (
     Input,
@@ -40,7 +38,6 @@ from raftkv.replica.inputs import (
     Propose,
     ProposeMembership,
     Read,
-    Synced,
     Tick,
     TransferLeadership,
     Unreachable,
@@ -49,12 +46,13 @@ from raftkv.replica.step import Replica
 from raftkv.replica.views import FollowerProgress
 from raftkv.server import data_dir
 from raftkv.server.aside import AsideThread
+from raftkv.server.chores import Chores, OwnToken, monotonic_ms
 from raftkv.server.config import Config
 from raftkv.server.data_dir import Opened, StoreView
-from raftkv.server.disk import FlushBatch, FlushThread, LogThread, meta_rows
+from raftkv.server.disk import LogThread
 from raftkv.server.exports import Exports
+from raftkv.server.flushing import Flushing
 from raftkv.server.peers import Incoming, PeerLink
-from raftkv.server.snapshots import BackendSnapshot
 from raftkv.server.space import Space
 from raftkv.server.transfers import SnapshotTraffic
 from raftkv.values import (
@@ -64,20 +62,11 @@ from raftkv.values import (
     MemberId,
     Membership,
     MembershipChange,
-    MembershipChangeKind,
     Term,
 )
 from raftkv.watch.history_v2 import Waiter
 
-FLUSH_EVERY_S: Final = 0.01
-"""Rows reach the backend's transaction in slices this often."""
-COMMIT_EVERY_S: Final = 0.3
-"""The transaction ends this often; what is not in it is replayed from the log after a crash."""
-FORGET_KEYS: Final = 1000
-"""Keys looked at per flush after a compaction: about a millisecond."""
 SPACE_EVERY_S: Final = 1.0
-PUBLISH_RETRY_S: Final = 1.0
-TOKEN_SWEEP_MS: Final = 5000
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("raftkv")
 
@@ -106,15 +95,14 @@ class Driver:
         self.headers = HeaderEncoder(self.cluster_id, self.member_id)
         self.machine = opened.machine
         self.machine.tokens = SimpleTokens(config.auth_token_ttl_s * 1000)
-        self.logins: Logins = SimpleLogins(self, _monotonic_ms, lambda: secrets.token_urlsafe(18))
+        self.logins: Logins = SimpleLogins(self, monotonic_ms, lambda: secrets.token_urlsafe(18))
         if config.jwt is not None:
             self.logins = JwtLogins(self, config.jwt, time.time)
         self.basic_logins: host.BasicLogins = BasicLogins(secrets.token_bytes(32))
         self.bcrypt_cost = config.bcrypt_cost
         self.watch_streams: set[Recheckable] = set()
         self._aside = AsideThread(loop)
-        self._checked_auth_revision = self.machine.auth.revision
-        self.environment = opened.environment
+        self.environment: Environment = opened.environment
         self.view: StoreView = opened.view
         self.peer_context = peer_context
         self._stop = stop
@@ -130,24 +118,14 @@ class Driver:
         self._links: dict[MemberId, PeerLink] = {}
         self._notify_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self._log = LogThread(opened.wal, self._notify_fd)
-        self._flusher = FlushThread(opened.environment, self._notify_fd)
+        self.flushing = Flushing(self, self._notify_fd, opened.boot.applied)
+        self.chores = Chores(self)
         self._last_persisted = 0
-        self._flushing: deque[tuple[list[int], Index]] = deque()
-        self._uncommitted_rows: list[int] = []
-        self._forgotten: list[int] = []
-        self._committed_index = opened.boot.applied
-        self._next_commit = 0.0
-        self._after_flush: list[Callable[[], None]] = []
-        """Called once all that was applied before is committed to the backend."""
         self.traffic = SnapshotTraffic(self)
         self._exports = Exports(self)
         self._was_ready = False
         self.on_ready: Callable[[], None] = lambda: None
-        self._publish_at = 0.0
-        self._expire_pending = False
-        self._sweep_tokens_at_ms = 0
-        self._is_stopping = False
-        self._is_full = opened.environment.used_bytes() > self.limits.quota_bytes
+        self.is_stopping = False
         self._space = Space(data_dir.paths(config))
 
     # --- life -------------------------------------------------------------------------------
@@ -155,30 +133,27 @@ class Driver:
     def start(self) -> None:
         """Start threads, timers and peer links."""
         self._log.start()
-        self._flusher.start()
         self.loop.add_reader(self._notify_fd, self._on_disk)
         self._update_links()
         self._tick()
-        self._flush_timer()
+        self.flushing.start()
         self._watch_space()
 
     def _tick(self) -> None:
-        if self._is_stopping:
+        if self.is_stopping:
             return
         self.loop.call_later(self.config.heartbeat_ms / 1000, self._tick)
         self._inputs.append(Tick())
         self._schedule()
         self._expire_parked()
-        self._publish()
-        self._expire_v2()
-        self._follow_auth()
+        self.chores.tick()
 
     def _watch_space(self) -> None:
         """Give up the reserve when a disk is full, and let what waits for space try again."""
-        if self._is_stopping:
+        if self.is_stopping:
             return
         self.loop.call_later(SPACE_EVERY_S, self._watch_space)
-        threads = [t for t in (self._log, self._flusher) if t.is_out_of_space]
+        threads = [t for t in (self._log, self.flushing.thread) if t.is_out_of_space]
         changed = self._space.watch(is_out_of_space=bool(threads))
         for thread in threads:
             thread.wake()
@@ -187,25 +162,24 @@ class Driver:
 
     def stop_writing(self) -> None:
         """Flush everything and stop the threads; the loop must run no more turns after it."""
-        self._is_stopping = True
+        self.is_stopping = True
         self._aside.stop()
         self._exports.close()
         self.loop.remove_reader(self._notify_fd)
         for link in self._links.values():
             link.close()
         self._log.stop()
-        self._flush(commit=True)
-        self._flusher.stop()
+        self.flushing.stop()
         self.view.view.close()
         self.environment.close()
 
     def _on_disk(self) -> None:
         os.eventfd_read(self._notify_fd)
-        for thread in (self._log, self._flusher):
+        for thread in (self._log, self.flushing.thread):
             if thread.failure is not None:
                 self._stop(f"disk failure, files are kept as they are: {thread.failure}", 1)
                 return
-        finished = self._flusher.finished
+        finished = self.flushing.thread.finished
         while finished:
             finished.popleft()()
         persisted = self._log.persisted
@@ -225,7 +199,7 @@ class Driver:
     def _turn(self) -> None:
         """Step the replica with everything that gathered, and carry out what it wants."""
         self._is_scheduled = False
-        if self._is_stopping:
+        if self.is_stopping:
             return
         inputs, self._inputs = self._inputs, []
         if self._commands:
@@ -401,8 +375,8 @@ class Driver:
 
     @property
     def is_full(self) -> bool:
-        """Whether the backend used more than its quota at the last flush."""
-        return self._is_full or self._space.is_full
+        """Whether the backend used more than its quota at the last commit, or a disk is full."""
+        return self.flushing.used_bytes > self.limits.quota_bytes or self._space.is_full
 
     @property
     def log_syncs_count(self) -> int:
@@ -423,147 +397,50 @@ class Driver:
         return self.environment.size_bytes()
 
     def used_bytes(self) -> int:
-        """Bytes of it in use."""
-        return self.environment.used_bytes()
+        """Bytes of it in use, as of the last commit."""
+        return self.flushing.used_bytes
 
-    # --- chores -----------------------------------------------------------------------------
-
-    def _publish(self) -> None:
-        """Tell the cluster this member's name and client URLs, until it knows them."""
-        me = self.replica.membership.members.get(self.member_id)
-        now = self.loop.time()
-        if me is None or self.replica.leader_id == NO_MEMBER or now < self._publish_at:
-            return
-        wanted = tuple(self.config.advertise_client)
-        if me.name == self.name and me.client_urls == wanted:
-            return
-        self._publish_at = now + PUBLISH_RETRY_S
-        member = Member(self.member_id, self.name, me.peer_urls, wanted)
-        change = MembershipChange(MembershipChangeKind.PUBLISH, member)
-        self.feed(ProposeMembership(change, _Ignore()))
-
-    def _expire_v2(self) -> None:
-        """As leader, say what time it is whenever a v2 TTL has run out."""
-        if self.replica.leader_id != self.member_id or self._expire_pending:
-            return
-        due = self.machine.tree.next_expiry_ms
-        if due and due <= self.now_ms:
-            self._expire_pending = True
-            self.propose(encode_expire(self.now_ms), _Ignore(self._expire_done))
-
-    def _follow_auth(self) -> None:
-        """End what rests on rights that are gone, and tokens that nobody uses."""
-        revision = self.machine.auth.revision
-        if revision != self._checked_auth_revision:
-            self._checked_auth_revision = revision
-            for stream in list(self.watch_streams):
-                stream.recheck()
-        if self.machine.auth.enabled:
-            now = _monotonic_ms()
-            if now >= self._sweep_tokens_at_ms:
-                self._sweep_tokens_at_ms = now + TOKEN_SWEEP_MS
-                self.machine.tokens.sweep(now)
+    # --- backend (server.flushing) ----------------------------------------------------------
 
     def run_aside(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """See ``api.host.Host``."""
         self._aside.submit(work, done)
 
-    def _expire_done(self) -> None:
-        self._expire_pending = False
-
-    # --- flushing ---------------------------------------------------------------------------
-
-    def _flush_timer(self) -> None:
-        if self._is_stopping:
-            return
-        self.loop.call_later(FLUSH_EVERY_S, self._flush_timer)
-        now = self.loop.time()
-        commit = now >= self._next_commit or bool(self._after_flush)
-        forgotten = self.machine.kv.has_garbage and not self.traffic.is_installing
-        if forgotten:
-            self._forget()
-        if (
-            self.machine.has_unflushed
-            or forgotten
-            or (commit and self.replica.applied_index > self._committed_index)
-        ):
-            self._flush(commit=commit)
-        elif self._after_flush and not self._flushing:
-            self._run_after_flush()
-
-    def _forget(self) -> None:
-        """Remove some of what a compaction allows to forget; never long enough to be felt."""
-        self._forgotten += self.machine.kv.forget_slice(FORGET_KEYS)
-
-    def _flush(self, *, commit: bool) -> None:
-        """Hand rows to the flush thread; with ``commit`` they become durable as one state."""
-        if self.traffic.is_installing:
-            return
-        unflushed = self.machine.take_unflushed()
-        rows = [(change.row_id.to_bytes(8, "big"), change.row) for change in unflushed.rows]
-        self._uncommitted_rows.extend(change.row_id for change in unflushed.rows)
-        others: list[RowWrite] = [
-            (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
-        ]
-        others += unflushed.others
-        # After the rows themselves: one of them may not be in the backend yet.
-        others += [(Table.ROWS, i.to_bytes(8, "big"), None) for i in self._forgotten]
-        self._forgotten = []
-        batch = FlushBatch(rows, others)
-        if commit:
-            self._next_commit = self.loop.time() + COMMIT_EVERY_S
-            applied = self.replica.applied_index
-            kv, tree = self.machine.kv, self.machine.tree
-            others += meta_rows(
-                applied,
-                self.replica.applied_term,
-                self.replica.encode_state(),
-                kv.revision,
-                kv.compact_revision,
-                tree.index,
-            )
-            self._committed_index = applied
-            self._flushing.append((self._uncommitted_rows, applied))
-            self._uncommitted_rows = []
-            batch.done = self._on_flushed
-        self._flusher.submit(batch)
-
-    def _on_flushed(self) -> None:
-        row_ids, index = self._flushing.popleft()
-        self.view.view.renew()
-        self.machine.kv.forget_flushed(row_ids)
-        self._is_full = self.environment.used_bytes() > self.limits.quota_bytes
-        self.feed(Synced(index))
-        if self._after_flush and not self._flushing:
-            self._run_after_flush()
-
     def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
         """Flush, then hand over a snapshot of all that was applied when asked."""
-        self._after_flush.append(lambda: deliver(BackendSnapshot(self.environment)))
+        self.flushing.open_snapshot(deliver)
 
     def export_snapshot(self, deliver: Callable[[SnapshotSource | ApiError], None]) -> None:
         """Flush, then hand over a file in etcd's form of all that was applied when asked."""
-        self._after_flush.append(lambda: self._exports.start(deliver))
+        self.flushing.export_snapshot(self._exports.start, deliver)
 
-    def _run_after_flush(self) -> None:
-        waiting, self._after_flush = self._after_flush, []
-        for call in waiting:
-            call()
+    def when_forgotten(self, done: Callable[[], None]) -> None:
+        """See ``api.host.Host``."""
+        self.flushing.when_forgotten(done)
+
+    def hash_backend(self, done: Callable[[int], None]) -> None:
+        """See ``api.host.Host``."""
+        self.flushing.hash_backend(done)
+
+    def defragment(self, done: Callable[[ApiError | None], None]) -> None:
+        """See ``api.host.Host``."""
+        self.flushing.defragment(done)
 
     def use_backend(self, environment: Environment, view: StoreView, applied: Index) -> None:
         """Go on from an installed snapshot's backend."""
         self.environment = environment
         self.view = view
-        self._uncommitted_rows = []
-        self._forgotten = []
-        self._committed_index = applied
-        self._flusher = FlushThread(environment, self._notify_fd)
-        self._flusher.start()
+        self.flushing.use_backend(environment, applied)
+
+    def reopen(self, environment: Environment, view: StoreView) -> None:
+        """Read the same rows from another file."""
+        self.environment = environment
+        self.view = view
+        self.machine.kv.use_view(view)
 
     def pause_flushing(self) -> None:
         """End the flush thread, so that the backend's files may be replaced."""
-        self._flusher.stop()
-        self._flushing.clear()
+        self.flushing.pause()
 
     # --- peers (server.peers.PeerHost) ------------------------------------------------------
 
@@ -623,13 +500,9 @@ class Driver:
         if not ready:
             done()
             return
-        token = _Ignore(done)
+        token = OwnToken(done)
         self.transfer_leadership(max(ready)[1], token)
         self.loop.call_later(self.config.election_ms / 1000, token.finish)
-
-
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
 
 
 def _make_replica(config: Config, opened: Opened) -> Replica:
@@ -639,31 +512,6 @@ def _make_replica(config: Config, opened: Opened) -> Replica:
     )
     seed = random.SystemRandom().getrandbits(64)
     return Replica(settings, opened.boot, opened.machine, seed)
-
-
-class _Ignore:
-    """A token of the member's own proposals."""
-
-    def __init__(self, finished: Callable[[], None] | None = None) -> None:
-        self._finished = finished
-
-    def finish(self) -> None:
-        """Whatever became of it."""
-        finished, self._finished = self._finished, None
-        if finished is not None:
-            finished()
-
-    def applied(self, result: object) -> None:  # noqa: ARG002 - see ``Token``
-        """Done."""
-        self.finish()
-
-    def ready(self) -> None:
-        """Done."""
-        self.finish()
-
-    def rejected(self, rejection: Rejected) -> None:  # noqa: ARG002 - see ``Token``
-        """Not done; tried again when still needed."""
-        self.finish()
 
 
 def _deliver_v2(waiter: Waiter, event: object) -> None:

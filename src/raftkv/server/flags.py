@@ -61,7 +61,9 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("snapshot-count", 100000, "entries kept in the log for slow members"),
     Flag("max-snapshots", 5, "accepted; the backend is the only snapshot"),
     Flag("max-wals", 5, "accepted; the log is trimmed by what is durable"),
-    Flag("quota-backend-bytes", 0, "writes are refused above it (0: 2 GiB)"),
+    Flag(
+        "quota-backend-bytes", 0, "bytes in use that raise the alarm NOSPACE (0: 2 GiB, -1: none)"
+    ),
     Flag("max-txn-ops", 128, "operations in one transaction"),
     Flag("max-request-bytes", 1536 * 1024, "size of one request"),
     Flag("enable-v2", False, "serve the v2 API"),
@@ -85,6 +87,8 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "auth-token", "simple", "simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=M,ttl=10m"
     ),
     Flag("auth-token-ttl", 300, "seconds that a simple token lives without use"),
+    Flag("auto-compaction-mode", "periodic", "what the retention counts: periodic or revision"),
+    Flag("auto-compaction-retention", "0", "hours, a duration, or revisions; 0 keeps all history"),
     Flag("bcrypt-cost", 10, "binary logarithm of the rounds of password hashing, 4 to 31"),
     Flag("config-file", "", "a YAML file instead of all other flags"),
 )
@@ -98,8 +102,6 @@ REFUSED: Final[dict[str, str]] = {
     "discovery-srv-name": "bootstrap is static",
     "auto-tls": "not served yet; give --cert-file and --key-file",
     "peer-auto-tls": "not served yet; give --peer-cert-file and --peer-key-file",
-    "auto-compaction-mode": "compaction by itself is not served yet; `raftkvctl compaction` is",
-    "auto-compaction-retention": "compaction by itself is not served yet; `raftkvctl compaction` is",
     "enable-pprof": "there is no Go runtime to profile",
     "debug": "use --log-level debug",
     "experimental-initial-corrupt-check": "not served yet",

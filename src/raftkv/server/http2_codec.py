@@ -110,7 +110,7 @@ class Http2Codec:
             try:
                 if self._host.machine.auth.enabled:
                     caller = caller_of(head.headers, self._connection.common_name)
-                    dispatch(self._host, call, caller, route.level, route.handler, body[5:])
+                    dispatch(self._host, call, caller, route, body[5:])
                 else:
                     route.handler(self._host, call, body[5:])
             except ApiError as error:

@@ -29,7 +29,8 @@ SEND_TIMEOUT_S: Final = 3600.0
 class BackendSnapshot:
     """A consistent snapshot being read (``api.host.SnapshotSource``)."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, closed: Callable[[], None]) -> None:
+        self._closed: Callable[[], None] | None = closed
         self._view: View = environment.view()
         self.index = Index(self._view.number(schema.META_APPLIED_INDEX))
         self.term = Term(self._view.number(schema.META_APPLIED_TERM))
@@ -43,6 +44,9 @@ class BackendSnapshot:
     def close(self) -> None:
         """Release the view."""
         self._view.close()
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed()
 
 
 async def send_snapshot(

@@ -12,11 +12,10 @@ from raftkv.api.host import SnapshotSource
 from raftkv.api.v3_watch import WatchStream
 from raftkv.backend.environment import Environment
 from raftkv.backend.errors import StorageError
-from raftkv.log.segment import sync_directory
 from raftkv.raft.messages import Snapshot
 from raftkv.replica.effects import InstallSnapshot, SendSnapshot
 from raftkv.replica.inputs import PeerMessage, SnapshotInstalled, SnapshotSent
-from raftkv.server.data_dir import StoreView, load_machine, paths
+from raftkv.server.data_dir import StoreView, exchange_stores, load_machine, paths
 from raftkv.server.snapshots import BackendSnapshot, IncomingSnapshot, send_snapshot, unpack
 from raftkv.values import Index, MemberId
 
@@ -117,12 +116,8 @@ class SnapshotTraffic:
         driver.pause_flushing()
         driver.view.view.close()
         driver.environment.close()
-        old, store, new = member / "store.old", member / "store", member / "store.next"
-        shutil.rmtree(old, ignore_errors=True)
-        store.rename(old)
-        new.rename(store)
-        sync_directory(member)
-        environment = Environment(store)
+        exchange_stores(member, member / "store.next")
+        environment = Environment(member / "store")
         view = StoreView(environment.view())
         machine, applied, term, state = load_machine(view)
         driver.use_backend(environment, view, applied)
@@ -135,7 +130,7 @@ class SnapshotTraffic:
         for follow in driver.carry_out(installed):
             driver.feed(follow)
         self.is_installing = False
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(member / "store.old", ignore_errors=True)
         _LOG.info("installed snapshot at index %d (wanted %d)", applied, wanted.index)
         if self._answer is not None:
             self._answer(True)

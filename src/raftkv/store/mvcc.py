@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from etcdwire.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND
@@ -286,6 +287,22 @@ class KeyValueStore:
         for row_id in sorted(i for i in overlay if i >= seen):
             yield row_id, overlay[row_id]
 
+    def rows_from(self, first: int, rows_max: int) -> list[tuple[int, bytes]]:
+        """Up to so many rows from a row id on, in order; none when there are no more."""
+        found = list(islice(self._view.scan_rows(first, 1 << 63), rows_max))
+        if len(found) == rows_max:
+            return found
+        seen = found[-1][0] + 1 if found else first
+        overlay = self._overlay
+        waiting = sorted(i for i in overlay if i >= seen)[: rows_max - len(found)]
+        found += [(row_id, overlay[row_id]) for row_id in waiting]
+        return found
+
+    def is_visible(self, row_id: int, row: bytes, revision: int) -> bool:
+        """Whether a row is what its key has at a revision."""
+        history = self._index.get(key_of(row))
+        return history is not None and _visible(history, revision) == row_id
+
     def previous_id(self, key: bytes, row_id: int) -> int:
         """The row id of the live value before this row, 0 when there was none."""
         history = self._index.get(key)
@@ -295,6 +312,10 @@ class KeyValueStore:
         if at <= 2 or history[at - 1] & 1:
             return 0
         return history[at - 1]
+
+    def use_view(self, view: ReadView) -> None:
+        """Read the same flushed rows from elsewhere."""
+        self._view = view
 
     def forget_flushed(self, row_ids: list[int]) -> None:
         """Drop rows from the overlay that the backend has committed and the view shows."""
@@ -311,6 +332,11 @@ class KeyValueStore:
 def main_revision(row_id: int) -> int:
     """The main revision of a row id."""
     return row_id >> _SHIFT
+
+
+def sub_revision(row_id: int) -> int:
+    """The sub revision of a row id."""
+    return (row_id & _MASK) >> 1
 
 
 def _append(history: list[int], row_id: int) -> None:

@@ -299,6 +299,19 @@ def _compare(guard: Compare, kv: KeyValue) -> bool:
     }[CompareResult(guard.result)]
 
 
+def has_puts(request: TxnRequest) -> bool:
+    """Whether a transaction may add data, in either branch, at any depth."""
+    stack = [request]
+    while stack:
+        txn = stack.pop()
+        for operation in (*txn.success, *txn.failure):
+            if operation.request_put is not None:
+                return True
+            if operation.request_txn is not None:
+                stack.append(operation.request_txn)
+    return False
+
+
 def check_compares(request: TxnRequest) -> None:
     """Refuse unknown enum values in guards before they are proposed.
 

@@ -20,7 +20,7 @@ ROOT_ONLY = {
     "MemberAdd", "MemberPromote", "MemberRemove", "MemberUpdate", "MoveLeader",
     "AuthEnable", "AuthDisable", "AuthStatus", "UserAdd", "UserList", "UserDelete",
     "UserChangePassword", "UserGrantRole", "UserRevokeRole", "RoleAdd", "RoleList", "RoleDelete",
-    "RoleGrantPermission", "RoleRevokePermission",
+    "RoleGrantPermission", "RoleRevokePermission", "Hash", "HashKV", "Defragment",
 }  # fmt: skip
 ANY_USER = {"MemberList", "Alarm", "Range", "Put", "DeleteRange", "Txn", "Compact", "UserGet",
             "RoleGet"}  # fmt: skip
@@ -201,6 +201,18 @@ def test_compaction_takes_history_from_everybody(user: str) -> None:
         member.must("Put", m.PutRequest(b"k", b"v"), m.PutResponse, Caller("", "root"))
     answer = member.call("Compact", m.CompactionRequest(2), Caller("", user))
     assert (answer.error is None) == (user == "everything")
+
+
+@pytest.mark.parametrize("user", sorted(GRANTS))
+def test_alarms_are_listed_by_users_and_changed_by_root(user: str) -> None:
+    member = secured()
+    assert member.call("Alarm", m.AlarmRequest(), Caller("", user)).error is None
+    for action in (m.AlarmAction.ACTIVATE, m.AlarmAction.DEACTIVATE):
+        request = m.AlarmRequest(action, 5, m.AlarmType.NOSPACE)
+        answer = member.call("Alarm", request, Caller("", user))
+        assert answer.error is not None
+        assert answer.error.code == Code.PERMISSION_DENIED
+        assert member.call("Alarm", request, Caller("", "root")).error is None
 
 
 def test_users_see_themselves_only(member: OneMember) -> None:

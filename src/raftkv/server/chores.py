@@ -1,0 +1,154 @@
+"""What a member does by itself as time goes by: looked at once per tick, never waited for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from etcdwire.messages import AlarmType
+from raftkv.replica.commands import CommandKind, encode_alarm, encode_compact, encode_expire
+from raftkv.replica.effects import Rejected
+from raftkv.replica.inputs import ProposeMembership
+from raftkv.store.auto_compaction import AutoCompaction
+from raftkv.values import NO_MEMBER, Member, MembershipChange, MembershipChangeKind
+
+if TYPE_CHECKING:
+    from raftkv.server.driver import Driver
+
+PUBLISH_RETRY_S: Final = 1.0
+TOKEN_SWEEP_MS: Final = 5000
+CLEAR_PERCENT: Final = 90
+"""Of the quota: below it a member takes its NOSPACE alarm back."""
+_LOG: Final = logging.getLogger("raftkv.chores")
+
+
+def monotonic_ms() -> int:
+    """Milliseconds of a clock that never jumps."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Chores:
+    """Publishing, expiry, auth's followers, alarms, compaction."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        config = driver.config
+        self._publish_at = 0.0
+        self._busy: set[str] = set()
+        """Chores whose proposal is under way."""
+        self._checked_auth_revision = driver.machine.auth.revision
+        self._sweep_tokens_at_ms = 0
+        self._compaction = AutoCompaction(config.compaction_mode, config.compaction_retention)
+
+    def tick(self) -> None:
+        """See what is due."""
+        self._publish()
+        self._expire_v2()
+        self._follow_auth()
+        self._watch_quota()
+        self._compact()
+
+    def _propose(self, name: str, command: bytes) -> None:
+        """Propose, at most once at a time for each chore."""
+        self._busy.add(name)
+        self._driver.propose(command, OwnToken(lambda: self._busy.discard(name)))
+
+    @property
+    def _leads(self) -> bool:
+        return self._driver.leader_id == self._driver.member_id
+
+    def _publish(self) -> None:
+        """Tell the cluster this member's name and client URLs, until it knows them."""
+        driver = self._driver
+        me = driver.membership.members.get(driver.member_id)
+        now = driver.loop.time()
+        if me is None or driver.leader_id == NO_MEMBER or now < self._publish_at:
+            return
+        wanted = tuple(driver.config.advertise_client)
+        if me.name == driver.name and me.client_urls == wanted:
+            return
+        self._publish_at = now + PUBLISH_RETRY_S
+        member = Member(driver.member_id, driver.name, me.peer_urls, wanted)
+        change = MembershipChange(MembershipChangeKind.PUBLISH, member)
+        driver.feed(ProposeMembership(change, OwnToken()))
+
+    def _expire_v2(self) -> None:
+        """As leader, say what time it is whenever a v2 TTL has run out."""
+        driver = self._driver
+        if not self._leads or "v2" in self._busy:
+            return
+        due = driver.machine.tree.next_expiry_ms
+        if due and due <= driver.now_ms:
+            self._propose("v2", encode_expire(driver.now_ms))
+
+    def _follow_auth(self) -> None:
+        """End what rests on rights that are gone, and tokens that nobody uses."""
+        driver = self._driver
+        auth = driver.machine.auth
+        if auth.revision != self._checked_auth_revision:
+            self._checked_auth_revision = auth.revision
+            for stream in list(driver.watch_streams):
+                stream.recheck()
+        if auth.enabled:
+            now = monotonic_ms()
+            if now >= self._sweep_tokens_at_ms:
+                self._sweep_tokens_at_ms = now + TOKEN_SWEEP_MS
+                driver.machine.tokens.sweep(now)
+
+    def _watch_quota(self) -> None:
+        """Raise this member's NOSPACE alarm when it is full, and end it when it no longer is.
+
+        Both are entries, so that all members refuse and take the same commands.
+        """
+        driver = self._driver
+        if driver.leader_id == NO_MEMBER or "quota" in self._busy:
+            return
+        mine = (driver.member_id, AlarmType.NOSPACE) in driver.machine.alarms.active
+        used, quota = driver.flushing.used_bytes, driver.limits.quota_bytes
+        if (used > quota and not mine) or (mine and used * 100 < quota * CLEAR_PERCENT):
+            _LOG.warning(
+                "%s alarm NOSPACE: %d of %d bytes are in use", "ending" if mine else "raising",
+                used, quota,
+            )  # fmt: skip
+            command = encode_alarm(
+                CommandKind.MEMBER_ALARM, driver.member_id, AlarmType.NOSPACE, is_raised=not mine
+            )
+            self._propose("quota", command)
+
+    def _compact(self) -> None:
+        """As leader, compact what nobody wants to keep any longer."""
+        driver = self._driver
+        if "compaction" in self._busy:
+            return
+        kv = driver.machine.kv
+        revision = self._compaction.step(monotonic_ms(), kv.revision, leads=self._leads)
+        if revision > kv.compact_revision:
+            _LOG.info("compacting up to revision %d", revision)
+            self._propose("compaction", encode_compact(revision, CommandKind.MEMBER_COMPACT))
+
+
+class OwnToken:
+    """A token of the member's own proposals."""
+
+    def __init__(self, finished: Callable[[], None] | None = None) -> None:
+        self._finished = finished
+
+    def finish(self) -> None:
+        """Whatever became of it."""
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished()
+
+    def applied(self, result: object) -> None:  # noqa: ARG002 - see ``Token``
+        """Done."""
+        self.finish()
+
+    def ready(self) -> None:
+        """Done."""
+        self.finish()
+
+    def rejected(self, rejection: Rejected) -> None:  # noqa: ARG002 - see ``Token``
+        """Not done; tried again when still needed."""
+        self.finish()

@@ -1,0 +1,291 @@
+"""From the state in memory to the backend: flushes, forgetting, snapshots' views, defragmentation.
+
+Rows go to the flush thread in slices; every ``COMMIT_EVERY_S`` a transaction ends, together with
+the applied index that it belongs to. What must be read from the backend as one state (a snapshot, a
+checksum) asks for a commit and gets a view of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from crc32c import crc32c
+
+from etcdwire.errors import ApiError, Code, UnavailableError
+from raftkv.api.host import SnapshotSource
+from raftkv.backend.environment import Environment, RowWrite
+from raftkv.backend.schema import Table
+from raftkv.replica.inputs import Synced
+from raftkv.server.data_dir import StoreView, exchange_stores, paths
+from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
+from raftkv.server.snapshots import BackendSnapshot
+from raftkv.values import Index
+
+if TYPE_CHECKING:
+    from raftkv.server.driver import Driver
+
+FLUSH_EVERY_S: Final = 0.01
+"""Rows reach the backend's transaction in slices this often."""
+COMMIT_EVERY_S: Final = 0.3
+"""The transaction ends this often; what is not in it is replayed from the log after a crash."""
+FORGET_KEYS: Final = 1000
+"""Keys looked at per flush after a compaction: about a millisecond."""
+HASH_SLICE_ROWS: Final = 1000
+VIEW_RETRY_S: Final = 0.05
+_LOG: Final = logging.getLogger("raftkv.flush")
+_BUSY: Final = UnavailableError(Code.UNAVAILABLE, "etcdserver: defragmentation is under way")
+_NO_ROOM: Final = UnavailableError(
+    Code.RESOURCE_EXHAUSTED, "etcdserver: no room for the copy that defragmentation makes"
+)
+_INTERRUPTED: Final = UnavailableError(
+    Code.UNAVAILABLE, "etcdserver: defragmentation was interrupted by a snapshot"
+)
+
+
+Deliver = Callable[[SnapshotSource | ApiError], None]
+
+
+class Flushing:
+    """The backend's side of one member."""
+
+    def __init__(self, driver: Driver, notify_fd: int, applied: Index) -> None:
+        self._driver = driver
+        self._notify_fd = notify_fd
+        self.thread = FlushThread(driver.environment, notify_fd)
+        self._flushing: deque[tuple[list[int], Index]] = deque()
+        self._uncommitted_rows: list[int] = []
+        self._forgotten: list[int] = []
+        self._committed_index = applied
+        self._next_commit = 0.0
+        self._waiting_snapshots: list[Callable[[SnapshotSource], None]] = []
+        self._when_forgotten: list[Callable[[], None]] = []
+        self._when_committed: list[Callable[[], None]] = []
+        self._defragmenting: Callable[[ApiError | None], None] | None = None
+        self._is_swapping = False
+        """Between the commit that both files have and the new file's opening nothing is flushed."""
+        self._views_open = 0
+        """Snapshots and checksums being read: they pin the present file."""
+        self.used_bytes = driver.environment.used_bytes()
+        """As of the last commit."""
+
+    def start(self) -> None:
+        """Start thread and timer."""
+        self.thread.start()
+        self._timer()
+
+    def stop(self) -> None:
+        """Write everything that is in memory, then end the thread."""
+        self.thread.abandon_twin()
+        self.flush(commit=True)
+        self.thread.stop()
+
+    def _timer(self) -> None:
+        driver = self._driver
+        if driver.is_stopping:
+            return
+        driver.loop.call_later(FLUSH_EVERY_S, self._timer)
+        machine = driver.machine
+        now = driver.loop.time()
+        commit = now >= self._next_commit or bool(self._waiting_snapshots or self._when_committed)
+        forgotten = machine.kv.has_garbage and not driver.traffic.is_installing
+        if forgotten:
+            self._forgotten += machine.kv.forget_slice(FORGET_KEYS)
+        elif self._when_forgotten and not self._forgotten:
+            waiting, self._when_forgotten = self._when_forgotten, []
+            self._when_committed += waiting
+            commit = True
+        if (
+            machine.has_unflushed
+            or forgotten
+            or (commit and driver.replica.applied_index > self._committed_index)
+            or self._when_committed
+        ):
+            self.flush(commit=commit)
+        elif self._waiting_snapshots and not self._flushing:
+            self._open_snapshots()
+
+    def flush(self, *, commit: bool) -> None:
+        """Hand rows to the flush thread; with ``commit`` they become durable as one state."""
+        driver = self._driver
+        if driver.traffic.is_installing or self._is_swapping:
+            return
+        machine = driver.machine
+        unflushed = machine.take_unflushed()
+        rows = [(change.row_id.to_bytes(8, "big"), change.row) for change in unflushed.rows]
+        self._uncommitted_rows.extend(change.row_id for change in unflushed.rows)
+        others: list[RowWrite] = [
+            (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
+        ]
+        others += unflushed.others
+        # After the rows themselves: one of them may not be in the backend yet.
+        others += [(Table.ROWS, i.to_bytes(8, "big"), None) for i in self._forgotten]
+        self._forgotten = []
+        batch = FlushBatch(rows, others)
+        if commit:
+            self._next_commit = driver.loop.time() + COMMIT_EVERY_S
+            applied = driver.replica.applied_index
+            kv = machine.kv
+            others += meta_rows(
+                applied,
+                driver.replica.applied_term,
+                driver.replica.encode_state(),
+                kv.revision,
+                kv.compact_revision,
+                machine.tree.index,
+            )
+            self._committed_index = applied
+            self._flushing.append((self._uncommitted_rows, applied))
+            self._uncommitted_rows = []
+            waiting, self._when_committed = self._when_committed, []
+            batch.done = lambda: self._on_flushed(waiting)
+        self.thread.submit(batch)
+
+    def _on_flushed(self, waiting: list[Callable[[], None]]) -> None:
+        driver = self._driver
+        row_ids, index = self._flushing.popleft()
+        driver.view.view.renew()
+        driver.machine.kv.forget_flushed(row_ids)
+        self.used_bytes = driver.environment.used_bytes()
+        driver.feed(Synced(index))
+        if self._waiting_snapshots and not self._flushing and not self._is_swapping:
+            self._open_snapshots()
+        for done in waiting:
+            done()
+
+    # --- who waits --------------------------------------------------------------------------
+
+    def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
+        """Flush, then hand over a snapshot of all that was applied when asked."""
+        self._waiting_snapshots.append(deliver)
+
+    def _open_snapshots(self) -> None:
+        waiting, self._waiting_snapshots = self._waiting_snapshots, []
+        for deliver in waiting:
+            self._views_open += 1
+            deliver(BackendSnapshot(self._driver.environment, self._view_closed))
+
+    def export_snapshot(self, start: Callable[[Deliver], None], deliver: Deliver) -> None:
+        """As ``open_snapshot``, for a process that reads the files itself."""
+
+        def delivered(found: SnapshotSource | ApiError) -> None:
+            self._view_closed()
+            deliver(found)
+
+        def begin() -> None:
+            self._views_open += 1
+            start(delivered)
+
+        self._when_committed.append(begin)
+
+    def _view_closed(self) -> None:
+        self._views_open -= 1
+
+    def when_forgotten(self, done: Callable[[], None]) -> None:
+        """Call this once everything that may be forgotten is gone, durably."""
+        self._when_forgotten.append(done)
+
+    def hash_backend(self, done: Callable[[int], None]) -> None:
+        """A checksum of all replicated rows as of the next commit, in slices."""
+        self._when_committed.append(lambda: self._hash_committed(done))
+
+    def _hash_committed(self, done: Callable[[int], None]) -> None:
+        view = self._driver.environment.view()
+        self._views_open += 1
+        rows = (
+            bytes((table,)) + key + row
+            for table in Table
+            if table is not Table.META
+            for key, row in view.scan(table)
+        )
+        crc = 0
+
+        def step() -> None:
+            nonlocal crc
+            parts = [row for row, _ in zip(rows, range(HASH_SLICE_ROWS), strict=False)]
+            crc = crc32c(b"".join(parts), crc)
+            if len(parts) == HASH_SLICE_ROWS:
+                self._driver.call_later(0, step)
+            else:
+                view.close()
+                self._view_closed()
+                done(crc)
+
+        step()
+
+    # --- another backend --------------------------------------------------------------------
+
+    def use_backend(self, environment: Environment, applied: Index) -> None:
+        """Go on from an installed snapshot's backend, which the driver has opened."""
+        self._uncommitted_rows = []
+        self._forgotten = []
+        self._committed_index = applied
+        self._restart_thread(environment)
+
+    def _restart_thread(self, environment: Environment) -> None:
+        self.thread = FlushThread(environment, self._notify_fd)
+        self.thread.start()
+        self.used_bytes = environment.used_bytes()
+
+    def pause(self) -> None:
+        """End the flush thread, so that the backend's files may be replaced."""
+        self.thread.abandon_twin()
+        self.thread.stop()
+        self._flushing.clear()
+        self._is_swapping = False
+        done, self._defragmenting = self._defragmenting, None
+        if done is not None:
+            done(_INTERRUPTED)
+
+    def defragment(self, done: Callable[[ApiError | None], None]) -> None:
+        """Copy the backend without its free pages, follow its writes, and take the copy's place."""
+        if self._defragmenting is not None or self._driver.traffic.is_installing:
+            done(_BUSY)
+            return
+        self._defragmenting = done
+        directory = paths(self._driver.config)[0] / "store.defrag"
+        self.thread.copy_to(directory, self._copied)
+
+    def _copied(self, is_complete: bool) -> None:  # noqa: FBT001 - a callback
+        """The copy is complete: commit both, and hold further flushes until it has taken over."""
+        if self._defragmenting is None:
+            return
+        if not is_complete:
+            done, self._defragmenting = self._defragmenting, None
+            self._is_swapping = False
+            done(_NO_ROOM)
+            return
+        if self._views_open:
+            self._driver.call_later(VIEW_RETRY_S, self._copied_again)
+            return
+        self._when_committed.append(self._swap)
+        self.flush(commit=True)
+        self._is_swapping = True
+
+    def _copied_again(self) -> None:
+        self._copied(self.thread.has_complete_twin)
+
+    def _swap(self) -> None:
+        """The last commit is in both: put the copy in the original's place."""
+        self._is_swapping = False
+        done, self._defragmenting = self._defragmenting, None
+        if done is None or not self.thread.has_complete_twin:
+            self._defragmenting = done  # it was lost just now: ``_copied`` hears of it
+            return
+        driver = self._driver
+        before = driver.environment.size_bytes()
+        self.thread.stop()
+        self.thread.close_twin()
+        driver.view.view.close()
+        driver.environment.close()
+        member = paths(driver.config)[0]
+        exchange_stores(member, member / "store.defrag")
+        environment = Environment(member / "store")
+        driver.reopen(environment, StoreView(environment.view()))
+        self._restart_thread(environment)
+        driver.loop.run_in_executor(None, shutil.rmtree, member / "store.old", True)
+        _LOG.info("defragmented: %d bytes before, %d after", before, environment.size_bytes())
+        done(None)
