@@ -26,10 +26,13 @@ _REGRESSIONS = [
 ]
 QUICK_MUTANTS = {
     "ack-before-fsync": 40,
+    "apply-out-of-order": 5,
+    "commit-beyond-match": 10,
     "duplicates-applied": 30,
     "learner-counted-as-voter": 30,
     "read-before-own-commit": 30,
     "sessions-not-in-snapshot": 40,
+    "snapshot-forgets-configuration": 20,
     "term-not-persisted": 100,
     "truncate-on-stale-append": 60,
     "two-changes-at-once": 60,

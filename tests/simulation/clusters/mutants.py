@@ -6,18 +6,21 @@ None of this is in production code: a mutant replaces a method, or makes the dis
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from raftkv.raft.core import RaftCore
 from raftkv.raft.leader import Leader
 from raftkv.raft.log_view import LogView
-from raftkv.raft.messages import AppendReply, Vote
+from raftkv.raft.messages import AppendReply, Heartbeat, Vote
 from raftkv.raft.outputs import Outputs
 from raftkv.raft.quorum import quorum_count
+from raftkv.raft.read_index import ReadRequest, ReadRounds
+from raftkv.replica.applying import Applier
+from raftkv.replica.effects import Effects
 from raftkv.replica.sessions import Sessions
-from raftkv.values import Entry, HardState, Index, MemberId
+from raftkv.values import Entry, EntryKind, HardState, Index, MemberId, Term
 
 Replacement = tuple[type, str, Callable[..., Any]]
 
@@ -91,6 +94,50 @@ def _trust_torn_commit(
     _init_core(self, member_id, settings, chance, log, replace(hard_state, commit=commit))
 
 
+def _heartbeat_full_commit(self: Leader) -> None:
+    state = self._state
+    for member in self.progress:
+        beat = Heartbeat(Term(state.term), Index(state.log.commit), self.reads.round_id)
+        state.outputs.send(member, beat)
+
+
+_install_state = Applier.install_state
+
+
+def _install_without_configuration(
+    self: Applier, index: Index, term: Term, data: bytes, effects: Effects
+) -> None:
+    before = self.membership.view
+    _install_state(self, index, term, data, effects)
+    if before.members:
+        self.membership.view = before
+        self._core.set_configuration(before.voters, before.learners)
+
+
+_set_configuration = RaftCore.set_configuration
+
+
+def _keep_removed_voters(
+    self: RaftCore, voters: Iterable[MemberId], learners: Iterable[MemberId]
+) -> None:
+    _set_configuration(self, {*voters, *self.state.voters}, learners)
+
+
+_slice_applicable = LogView.slice_applicable
+
+
+def _swap_neighbours(self: LogView) -> list[Entry]:
+    entries = _slice_applicable(self)
+    if len(entries) > 1 and all(e.kind is EntryKind.COMMANDS and e.data for e in entries[:2]):
+        first, second = entries[:2]
+        entries[:2] = [replace(first, data=second.data), replace(second, data=first.data)]
+    return entries
+
+
+def _join_round(self: ReadRounds, request: ReadRequest) -> None:
+    (self._asked if self.is_out else self._gathered).append(request)
+
+
 _REPLACEMENTS: dict[str, list[Replacement]] = {
     "vote-not-persisted": [],
     "term-not-persisted": [],
@@ -106,6 +153,11 @@ _REPLACEMENTS: dict[str, list[Replacement]] = {
     "vote-request-before-fsync": [(Outputs, "promise", _promise_votes_at_once)],
     "leader-counts-unsynced": [(LogView, "mark_stable", _count_unsynced)],
     "sessions-not-in-snapshot": [(Sessions, "load", _load_nothing)],
+    "commit-beyond-match": [(Leader, "_send_heartbeats", _heartbeat_full_commit)],
+    "snapshot-forgets-configuration": [(Applier, "install_state", _install_without_configuration)],
+    "removed-voter-counted": [(RaftCore, "set_configuration", _keep_removed_voters)],
+    "apply-out-of-order": [(LogView, "slice_applicable", _swap_neighbours)],
+    "read-joins-old-round": [(ReadRounds, "gather", _join_round)],
     "read-before-own-commit": [(Leader, "has_committed_in_term", property(_always))],  # type: ignore[list-item]
 }
 
