@@ -6,8 +6,10 @@ state: a queued hook is run, one that was running counts as failed and is retrie
 """
 
 import random
+import shutil
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +25,7 @@ from localjuju.hook_server import HookServer
 from localjuju.hook_tools import TOOLS, Answer
 from localjuju.juju_exec import PLAIN_PATH, Commands, ignore_output, parse_commands
 from localjuju.keeper import MachineKeeper
-from localjuju.operations import HookWork, TaskWork
+from localjuju.operations import HookWork, TaskWork, follow_implicit
 from localjuju.resolver import next_operation
 from localjuju.resolver.state import (
     PENDING,
@@ -43,6 +45,7 @@ from localjuju.volumes import Volumes
 
 RETRY_FIRST_SECONDS = 5.0
 RETRY_MAX_SECONDS = 300.0
+RETRY_KEY = "localjuju-retry-seconds"
 CLIENT = Path(__file__).with_name("hook_client.py")
 
 
@@ -55,6 +58,9 @@ class Host(Protocol):
 
     def hook_times(self, unit: str, hook: str, seconds: float, code: int) -> None:
         """Note how long a run took."""
+
+    def unmount(self, identifier: str) -> None:
+        """Begin to unmount a storage that its unit has let go."""
 
     def bury(self, unit_name: str) -> None:
         """Take a dead unit and what only it used out of the model."""
@@ -136,10 +142,10 @@ class UnitAgent(threading.Thread):
         """Do what the resolver says until the unit is gone."""
         self._recover()
         while True:
-            operation = self._wait_for_operation()
-            if operation is None:
-                break
             try:
+                operation = self._wait_for_operation()
+                if operation is None:
+                    break
                 self._perform(operation)
             except Exception as error:  # noqa: BLE001  # an agent outlives its operations
                 text = str(error) if isinstance(error, JujuError) else traceback.format_exc()
@@ -160,7 +166,8 @@ class UnitAgent(threading.Thread):
                 if task.receiver == self.unit_name and task.status == "running":
                     task.status, task.message = "failed", "action terminated"
                     task.completed = self.book.now()
-            if unit.local.step == PENDING and not unit.local.failed:
+            if unit.local.step == PENDING:
+                unit.retries = 0  # a new agent begins to count anew
                 self.mark_failed(unit)
 
     def _wait_for_operation(self) -> Operation | None:
@@ -197,6 +204,9 @@ class UnitAgent(threading.Thread):
             if not leadership.leader_of(records, app, now):
                 with self.book.change():
                     leadership.claim(records, unit, now)
+        if any(end.is_implicit for r in records.relations_of(unit.app) for end in r.ends):
+            with self.book.change():
+                follow_implicit(records, unit)
         order = [str(relation.number) for relation in records.relations_of(unit.app)]
         self.chooser.shuffle(order)
         remote = observe.remote_state(
@@ -248,7 +258,13 @@ class UnitAgent(threading.Thread):
                 case Terminate():
                     pass
         if isinstance(operation, Terminate):
-            self.host.bury(self.unit_name)
+            self.book.wait_for(lambda: self._is_over() or not self._has_subordinates(), None)
+            if not self._is_over():
+                self.host.bury(self.unit_name)
+
+    def _has_subordinates(self) -> bool:
+        """A unit stays until those that live beside it are gone."""
+        return bool(self.book.records.subordinates_of(self.unit_name))
 
     def _deploy(self, key: str, *, upgrade: bool) -> None:
         with self.book.change() as records:
@@ -292,7 +308,8 @@ class UnitAgent(threading.Thread):
         unit.resolved = ""
         now = self.book.now()
         if self.book.records.model.config.get("automatically-retry-hooks", True):
-            wait = min(RETRY_FIRST_SECONDS * 2**unit.retries, RETRY_MAX_SECONDS)
+            first = float(self.book.records.model.config.get(RETRY_KEY, RETRY_FIRST_SECONDS))
+            wait = min(first * 2**unit.retries, RETRY_MAX_SECONDS)
             unit.retry_at = now + wait * self.chooser.uniform(0.9, 1.1)
             unit.retries += 1
         else:
@@ -332,19 +349,18 @@ class UnitAgent(threading.Thread):
         tag = paths.unit_tag(self.unit_name)
         client = self.in_machine(paths.TOOL_CLIENT)
         client.parent.mkdir(parents=True, exist_ok=True)
-        client.write_text(CLIENT.read_text())
-        client.chmod(0o755)
+        _place(client, lambda new: shutil.copyfile(CLIENT, new))
         tools = self.in_machine(f"{paths.TOOLS}/{tag}")
         tools.mkdir(parents=True, exist_ok=True)
         for name in TOOLS:
             link = tools / name
             if not link.is_symlink():
-                link.symlink_to("../hook-tool")
+                _place(link, lambda new: new.symlink_to("../hook-tool"))
         live = self.keeper.container.live_root
         for name in ("juju-exec", "juju-run"):
             link = live / "usr/bin" / name
             if not link.is_symlink():
-                link.symlink_to(paths.TOOL_CLIENT)
+                _place(link, lambda new: new.symlink_to(paths.TOOL_CLIENT))
         self._server = HookServer(self.in_machine(f"{paths.AGENTS}/{tag}"), self)
 
     def _unprovisioned(self) -> list[str]:
@@ -360,7 +376,7 @@ class UnitAgent(threading.Thread):
         with self.book.read() as records:
             item = records.storage[identifier]
         target = item.location
-        if item.pool == "rootfs":
+        if item.provider == "rootfs":
             self.keeper.container.call(["mkdir", "-p", target])
         else:
             source = self._volumes.provision(item)
@@ -368,19 +384,15 @@ class UnitAgent(threading.Thread):
         with self.book.change():
             item.provisioned = True
 
-    def detach(self, identifier: str) -> None:
-        """Unmount a storage whose -detaching hook has run; 3.6 forces it in the end."""
-        with self.book.read() as records:
-            item = records.storage[identifier]
-        if item.pool == "rootfs":
-            return
-        problem = self.keeper.detach_storage(item.location)
-        if problem:
-            self.note("WARNING", "juju.worker.storageprovisioner", problem)
-            from localjuju.machines import attach  # noqa: PLC0415
 
-            attach.detach_lazily(self.keeper.container.leader, item.location)
-        self._volumes.release(item)
+def _place(path: Path, make: Callable[[Path], object]) -> None:
+    """Put a file in its place in one step: the machine's other units do the same."""
+    new = path.with_name(f".{path.name}-{threading.get_ident()}")
+    new.unlink(missing_ok=True)
+    make(new)
+    if not new.is_symlink():
+        new.chmod(0o755)
+    new.replace(path)
 
 
 def _clock() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from localjuju.charm_checks import check_actions, check_metadata, check_options
 from localjuju.errors import JujuError
 
 ROLES = {"provides": "provider", "requires": "requirer", "peers": "peer"}
@@ -34,9 +35,10 @@ def read_package(path: Path) -> Package:
             if "metadata.yaml" not in names:
                 raise JujuError(f"charm {str(path)!r} has no metadata.yaml: pack it first")
             metadata = _load(archive, names, "metadata.yaml")
-            options = _load(archive, names, "config.yaml").get("options") or {}
-            actions = _load(archive, names, "actions.yaml")
-            manifest = _load(archive, names, "manifest.yaml")
+            check_metadata(metadata)
+            options = check_options(_map(archive, names, "config.yaml"))
+            actions = check_actions(_map(archive, names, "actions.yaml"))
+            manifest = _map(archive, names, "manifest.yaml")
     except (zipfile.BadZipFile, IsADirectoryError):
         raise JujuError(f"{str(path)!r} is not a packed charm") from None
     except FileNotFoundError:
@@ -45,14 +47,22 @@ def read_package(path: Path) -> Package:
     return Package(metadata["name"], metadata, options, actions, bases)
 
 
-def _load(archive: zipfile.ZipFile, names: set[str], member: str) -> dict[str, Any]:
+def _load(archive: zipfile.ZipFile, names: set[str], member: str) -> Any:
     if member not in names:
-        return {}
+        return None
     try:
-        loaded = yaml.safe_load(archive.read(member))
-    except yaml.YAMLError as error:
+        return yaml.safe_load(archive.read(member))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise JujuError(f"cannot read {member}: {error}") from None
-    return loaded if isinstance(loaded, dict) else {}
+
+
+def _map(archive: zipfile.ZipFile, names: set[str], member: str) -> dict[str, Any]:
+    loaded = _load(archive, names, member)
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise JujuError(f"{member}: expected a map")
+    return loaded
 
 
 def manifest_of(path: Path) -> set[str]:
@@ -95,6 +105,11 @@ def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> N
     destination.chmod((mode & 0o777) or 0o644)
 
 
+def is_subordinate(metadata: dict[str, Any]) -> bool:
+    """Say whether the charm's units live beside those of another application."""
+    return bool(metadata.get("subordinate"))
+
+
 def endpoint_names(metadata: dict[str, Any]) -> list[str]:
     """Return what ports and addresses can be bound to: endpoints and extra bindings, sorted."""
     return sorted({*endpoints(metadata), *(metadata.get("extra-bindings") or {})})
@@ -106,6 +121,11 @@ def endpoints(metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for section, role in ROLES.items():
         for name, body in (metadata.get(section) or {}).items():
             interface = body if isinstance(body, str) else (body or {}).get("interface", "")
-            limit = None if isinstance(body, str) else (body or {}).get("limit")
-            found[name] = {"role": role, "interface": interface, "limit": limit}
+            more = body if isinstance(body, dict) else {}
+            found[name] = {
+                "role": role,
+                "interface": interface,
+                "limit": more.get("limit"),
+                "scope": more.get("scope", "global"),
+            }
     return found

@@ -79,9 +79,7 @@ def deploy(records: Records, wanted: NewApplication, now: float, address: Addres
         raise JujuError(
             f"cannot add application {go_quote(wanted.name)}: application already exists"
         )
-    for name in wanted.storage:
-        storage.declared(wanted.charm.metadata, name)
-        storage.parse_directive(wanted.storage[name])
+    storage.check_directives(records, wanted.charm.metadata, wanted.storage)
     settings = {k: convert_setting(wanted.charm, k, v) for k, v in wanted.settings.items()}
     app = Application(
         wanted.name,
@@ -95,7 +93,7 @@ def deploy(records: Records, wanted: NewApplication, now: float, address: Addres
     records.applications[wanted.name] = app
     for endpoint, body in charm_package.endpoints(wanted.charm.metadata).items():
         if body["role"] == "peer":
-            end = End(wanted.name, endpoint, "peer", body["interface"])
+            end = End(wanted.name, endpoint, "peer", body["interface"], body["scope"])
             number = records.model.take_number("relation")
             records.relations[str(number)] = Relation(number, [end], since=now)
     return add_units(records, wanted.name, wanted.units, now, address, wanted.placement)
@@ -113,6 +111,10 @@ def add_units(
     app = find_application(records, app_name)
     if app.life != ALIVE:
         raise JujuError(f"application {go_quote(app_name)} is not alive")
+    if count and charm_package.is_subordinate(records.charms[app.charm].metadata):
+        raise JujuError(
+            f"cannot add unit to application {go_quote(app_name)}: application is a subordinate"
+        )
     names = []
     for position in range(count):
         place = placement[position] if position < len(placement) else ""
@@ -122,20 +124,38 @@ def add_units(
                 raise JujuError(f"machine {place} not found")
         else:
             machine = add_machine(records, now, address)
-        name = f"{app_name}/{app.next_unit}"
-        app.next_unit += 1
-        unit = Unit(
-            name,
-            app_name,
-            machine.number,
-            workload=Status("waiting", WAITING, now),
-            agent=Status("allocating", "", now),
-            created=now,
-        )
-        records.units[name] = unit
-        storage.create_for_unit(records, unit, now)
-        names.append(name)
+        names.append(_new_unit(records, app, machine.number, now).name)
     return names
+
+
+def _new_unit(
+    records: Records, app: Application, machine: str, now: float, principal: str = ""
+) -> Unit:
+    unit = Unit(
+        f"{app.name}/{app.next_unit}",
+        app.name,
+        machine,
+        workload=Status("waiting", WAITING, now),
+        agent=Status("allocating", "", now),
+        principal=principal,
+        created=now,
+    )
+    app.next_unit += 1
+    records.units[unit.name] = unit
+    storage.create_for_unit(records, unit, now)
+    return unit
+
+
+def add_subordinate(records: Records, relation: Relation, unit: Unit) -> None:
+    """Give a principal unit that has entered such a relation its subordinate, once."""
+    other = records.applications.get(relation.other_end(unit.app).app)
+    if not relation.is_container or other is None or unit.principal or unit.life != ALIVE:
+        return
+    if not charm_package.is_subordinate(records.charms[other.charm].metadata):
+        return
+    present = [u for u in records.subordinates_of(unit.name) if u.app == other.name]
+    if other.life == ALIVE and not present:
+        _new_unit(records, other, unit.machine, unit.workload.since, unit.name)
 
 
 def add_machine(records: Records, now: float, address: Addresses) -> Machine:
@@ -194,6 +214,8 @@ def destroy_unit(
         member = relation.members.get(unit.name)
         if member is not None:
             member.departing = unit.name
+    for subordinate in records.subordinates_of(unit.name):
+        destroy_unit(records, subordinate, now, destroy_storage=destroy_storage)
 
 
 def destroy_application(
@@ -205,13 +227,26 @@ def destroy_application(
         destroy_unit(records, unit, now, destroy_storage=destroy_storage)
     for relation in records.relations_of(app.name):
         if not relation.is_peer:
-            destroy_relation(records, relation)
+            destroy_relation(records, relation, now)
     sweep(records)
 
 
-def destroy_relation(records: Records, relation: Relation) -> None:
-    """Begin the removal of a relation; it is gone when no unit is in its scope."""
+def destroy_relation(records: Records, relation: Relation, now: float) -> None:
+    """Begin the removal of a relation; it is gone when no unit is in its scope.
+
+    A subordinate goes with the last relation that binds it to its principal's application.
+    """
     relation.life = DYING
+    for unit in list(records.units.values()) if relation.is_container else []:
+        principal = unit.principal.partition("/")[0]
+        if principal and relation.end_of(unit.app) and relation.end_of(principal):
+            bound = [
+                other
+                for other in records.relations_of(unit.app)
+                if other.is_container and other.life == ALIVE and other.end_of(principal)
+            ]
+            if not bound:
+                destroy_unit(records, unit, now)
     sweep(records)
 
 
@@ -280,18 +315,39 @@ def relate(records: Records, first: str, second: str, now: float) -> Relation:
         lines = "\n".join(f'\t"{a.app}:{a.endpoint} {b.app}:{b.endpoint}"' for a, b in candidates)
         raise JujuError(f'ambiguous relation: "{first} {second}" could refer to{lines}')
     ends = list(candidates[0])
-    for relation in records.relations.values():
-        if {(e.app, e.endpoint) for e in relation.ends} == {(e.app, e.endpoint) for e in ends}:
-            key = " ".join(f"{end.app}:{end.endpoint}" for end in _ordered(ends))
-            raise JujuError(f"cannot add relation {go_quote(key)}: relation {key} already exists")
+    _check_relation(records, Relation(0, ends))
     number = records.model.take_number("relation")
     relation = Relation(number, ends, since=now)
     records.relations[str(number)] = relation
     return relation
 
 
-def _ordered(ends: Sequence[End]) -> list[End]:
-    return sorted(ends, key=lambda end: end.role != "requirer")
+def _check_relation(records: Records, wanted: Relation) -> None:
+    """Refuse a relation that exists, goes beyond a limit or binds a subordinate to nobody."""
+    refused = f"cannot add relation {go_quote(wanted.key)}: "
+    for relation in records.relations.values():
+        if relation.key == wanted.key:
+            raise JujuError(refused + f"relation {wanted.key} already exists")
+    for end in wanted.ends:
+        app = records.applications[end.app]
+        if app.life != ALIVE:
+            raise JujuError(refused + f"application {go_quote(end.app)} is not alive")
+        declared = charm_package.endpoints(records.charms[app.charm].metadata).get(end.endpoint)
+        limit = (declared or {}).get("limit")
+        present = sum(
+            1 for relation in records.relations_of(end.app)
+            if (relation.end_of(end.app) or end).endpoint == end.endpoint
+        )  # fmt: skip
+        if limit and present >= int(limit):
+            raise JujuError(
+                refused + f"establishing a new relation for {end.app}:{end.endpoint} would exceed "
+                f"its maximum relation limit of {limit}"
+            )
+    metadata = [records.charm_of(end.app).metadata for end in wanted.ends]
+    if wanted.is_container and not any(map(charm_package.is_subordinate, metadata)):
+        raise JujuError(
+            refused + "container scoped relation requires at least one subordinate application"
+        )
 
 
 def _matches(records: Records, first: str, second: str) -> list[tuple[End, End]]:
@@ -309,11 +365,13 @@ def _ends(records: Records, text: str) -> list[End]:
     app_name, colon, endpoint = text.partition(":")
     app = find_application(records, app_name)
     found = charm_package.endpoints(records.charms[app.charm].metadata)
-    found.setdefault("juju-info", {"role": "provider", "interface": "juju-info"})
+    found.setdefault(
+        "juju-info", {"role": "provider", "interface": "juju-info", "scope": "global"}
+    )
     if colon and endpoint not in found:
         raise JujuError(f"application {go_quote(app_name)} has no {go_quote(endpoint)} relation")
     return [
-        End(app_name, name, body["role"], body["interface"])
+        End(app_name, name, body["role"], body["interface"], body["scope"])
         for name, body in found.items()
         if body["role"] != "peer" and (not colon or name == endpoint)
     ]

@@ -30,6 +30,8 @@ class Model:
     life: str = ALIVE
     config: dict[str, Any] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+    pools: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Storage pools that were made here: ``provider`` and its attributes."""
 
     def take_number(self, counter: str, first: int = 0) -> int:
         """Return the next number of a counter."""
@@ -111,6 +113,8 @@ class Unit:
     workload: Status
     agent: Status
     life: str = ALIVE
+    principal: str = ""
+    """The unit beside which a subordinate lives; empty for all others."""
     local: LocalState = field(default_factory=LocalState)
     version: str = ""
     ports: dict[str, list[str]] = field(default_factory=dict)
@@ -158,6 +162,12 @@ class End:
     endpoint: str
     role: str
     interface: str
+    scope: str = "global"
+
+    @property
+    def is_implicit(self) -> bool:
+        """Say whether it is ``juju-info``, which every charm has and no charm hears of."""
+        return self.role == "provider" and self.endpoint == "juju-info"
 
 
 @dataclass
@@ -189,6 +199,11 @@ class Relation:
         """Return what Juju calls the relation: ``app:endpoint app:endpoint``, requirer first."""
         ordered = sorted(self.ends, key=lambda end: end.role != "requirer")
         return " ".join(f"{end.app}:{end.endpoint}" for end in ordered)
+
+    @property
+    def is_container(self) -> bool:
+        """Say whether only units of one machine see each other: principal and subordinate."""
+        return any(end.scope == "container" for end in self.ends)
 
     @property
     def is_peer(self) -> bool:
@@ -256,7 +271,12 @@ class Storage:
     attachment_life: str = ALIVE
     provisioned: bool = False
     location: str = ""
-    backing: str = ""
+    provider: str = ""
+    """What makes it: rootfs, tmpfs, loop or hostdir."""
+    directory: str = ""
+    """Where a hostdir pool puts its instances."""
+    message: str = ""
+    """What stands in the way of its detachment."""
     kind: str = "filesystem"
     destroy: bool = False
     """On its way out with its unit (remove-unit --destroy-storage)."""
@@ -265,7 +285,7 @@ class Storage:
     @property
     def is_detachable(self) -> bool:
         """Say whether it outlives its unit; rootfs and tmpfs die with the machine."""
-        return self.pool not in {"rootfs", "tmpfs"}
+        return self.provider not in {"rootfs", "tmpfs"}
 
 
 @dataclass
@@ -289,7 +309,7 @@ class Task:
     @property
     def is_done(self) -> bool:
         """Say whether no more will happen to it."""
-        return self.status not in {"pending", "running"}
+        return self.status not in {"pending", "running", "aborting"}
 
 
 @dataclass
@@ -326,6 +346,10 @@ class Records:
         """Return an application's units in the order of their numbers."""
         units = [unit for unit in self.units.values() if unit.app == app]
         return sorted(units, key=lambda unit: int(unit.name.partition("/")[2]))
+
+    def subordinates_of(self, unit: str) -> list[Unit]:
+        """Return the subordinate units that live beside a unit."""
+        return [found for found in self.units.values() if found.principal == unit]
 
     def charm_of(self, app: str) -> Charm:
         """Return the charm that an application should run."""

@@ -54,7 +54,7 @@ def _model(context: HookContext, gateway: str) -> dict[str, str]:
         "JUJU_MODEL_NAME": model.name,
         "JUJU_MODEL_UUID": model.uuid,
         "JUJU_MACHINE_ID": context.unit.machine,
-        "JUJU_PRINCIPAL_UNIT": "",
+        "JUJU_PRINCIPAL_UNIT": context.unit.principal,
         "JUJU_AVAILABILITY_ZONE": "",
         "JUJU_API_ADDRESSES": f"{gateway}:17070" if gateway else "",
         "CLOUD_API_VERSION": "",

@@ -90,7 +90,7 @@ class MachineKeeper(threading.Thread):
             attached = self._attached()
             address, mac, uuid = machine.address, machine.mac, records.model.uuid
         self._network.up()
-        binds = [self._volumes.bind(item) for item in attached if item.pool != "rootfs"]
+        binds = [self._volumes.bind(item) for item in attached if item.provider != "rootfs"]
         machine_id = f"{zlib.crc32(machine.hostname.encode()):08x}{uuid.replace('-', '')[:24]}"
         self.container.start(
             base=self._base,
@@ -107,7 +107,9 @@ class MachineKeeper(threading.Thread):
         records = self._book.records
         units = {unit.name for unit in records.units.values() if unit.machine == self.number}
         return [
-            item for item in records.storage.values() if item.provisioned and item.unit in units
+            item
+            for item in records.storage.values()
+            if item.provisioned and item.unit in units and item.attachment_life != DEAD
         ]
 
     def _note_up(self, *, booted: bool) -> None:

@@ -23,20 +23,33 @@ from localjuju.keeper import MachineKeeper
 from localjuju.machines import cgroups
 from localjuju.machines.nspawn import Container
 from localjuju.network import Network
-from localjuju.resolver.state import ALIVE
+from localjuju.resolver.state import ALIVE, DEAD
+from localjuju.unmounting import Unmounter
 from localjuju.volumes import Volumes
 
 BaseFinder = Callable[[str], Path]
+
+
+ContainerMaker = Callable[[Path, str, str], Container]
+"""Takes the machine's directory, the state directory's tag and the machine's name."""
 
 
 class ModelHost:
     """Runs one model."""
 
     def __init__(
-        self, folder: Path, tag: str, network: Network, machines: Path, find_base: BaseFinder
+        self,
+        folder: Path,
+        tag: str,
+        network: Network,
+        machines: Path,
+        find_base: BaseFinder,
+        *,
+        make_container: ContainerMaker = Container,
+        make_journal: Callable[[Path], Journal] = Journal,
     ) -> None:
         self.folder = folder
-        self.book = Book(Journal(folder / "journal"))
+        self.book = Book(make_journal(folder / "journal"))
         self.log = ModelLog(folder / "debug.log")
         self.volumes = Volumes(folder / "storage")
         self.keepers: dict[str, MachineKeeper] = {}
@@ -45,6 +58,7 @@ class ModelHost:
         self._network = network
         self._machines = machines
         self._find_base = find_base
+        self._make_container = make_container
         self._times = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True, name="host")
 
@@ -58,6 +72,12 @@ class ModelHost:
         if self.book.records.machines:
             self._network.up()
         self._thread.start()
+
+    def _unmount_leftovers(self) -> None:
+        """Go on with what an earlier daemon had begun."""
+        for item in list(self.book.records.storage.values()):
+            if item.unit and item.attachment_life == DEAD:
+                self.unmount(item.id)
 
     def hook_times(self, unit: str, hook: str, seconds: float, code: int) -> None:
         """Append how long a hook took to ``hooks.tsv``."""
@@ -88,6 +108,7 @@ class ModelHost:
             for name in new_units:
                 self._employ(name)
             if new_machines:
+                self._unmount_leftovers()
                 for keeper in list(self.keepers.values()):
                     keeper.write_hosts()
 
@@ -122,7 +143,7 @@ class ModelHost:
         keeper = MachineKeeper(
             number,
             book=self.book,
-            container=Container(self._machines / name, self._tag, name),
+            container=self._make_container(self._machines / name, self._tag, name),
             network=self._network,
             volumes=self.volumes,
             log=self.log,
@@ -160,8 +181,20 @@ class ModelHost:
         self.agents[name] = agent
         agent.start()
 
+    def unmount(self, identifier: str) -> None:
+        """Begin to unmount a storage that its unit has let go."""
+        Unmounter(
+            identifier,
+            book=self.book,
+            volumes=self.volumes,
+            log=self.log,
+            find_keeper=self.keepers.get,
+        ).start()
+
     def bury(self, unit_name: str) -> None:
         """Take a dead unit out of the model, and its machine if nobody else uses it."""
+        for subordinate in self.book.records.subordinates_of(unit_name):
+            self.bury(subordinate.name)
         with self.book.change() as records:
             unit = records.units.get(unit_name)
             if unit is None:
@@ -214,7 +247,7 @@ class ModelHost:
             container = (
                 found.container
                 if found is not None
-                else Container(self._machines / hostname, self._tag, hostname)
+                else self._make_container(self._machines / hostname, self._tag, hostname)
             )
             threads.append(threading.Thread(target=_destroy, args=(container,)))
             threads[-1].start()

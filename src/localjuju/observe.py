@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from localjuju import leadership, secrets
 from localjuju.entities import Records, Relation, Unit
-from localjuju.resolver.state import ALIVE, RelationRemote, RemoteState, StorageRemote
+from localjuju.resolver.state import ALIVE, DEAD, RelationRemote, RemoteState, StorageRemote
 
 
 def fingerprint(records: Records, unit: Unit) -> str:
@@ -23,7 +23,7 @@ def fingerprint(records: Records, unit: Unit) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def remote_relation(relation: Relation, unit: Unit) -> RelationRemote:
+def remote_relation(records: Records, relation: Relation, unit: Unit) -> RelationRemote:
     """Return one relation from a unit's side."""
     own = relation.end_of(unit.app)
     assert own is not None
@@ -35,6 +35,7 @@ def remote_relation(relation: Relation, unit: Unit) -> RelationRemote:
         and not member.departing
         and name != unit.name
         and name.partition("/")[0] == remote_app
+        and (not relation.is_container or _are_beside(records, unit, name))
     }
     return RelationRemote(
         endpoint=own.endpoint,
@@ -42,9 +43,16 @@ def remote_relation(relation: Relation, unit: Unit) -> RelationRemote:
         remote_app=remote_app,
         life=relation.life,
         suspended=relation.suspended,
+        implicit=own.is_implicit,
         members=members,
         app_version=relation.app_versions.get(remote_app, 0),
     )
+
+
+def _are_beside(records: Records, unit: Unit, other: str) -> bool:
+    """Say whether two units are a principal and its subordinate."""
+    found = records.units.get(other)
+    return unit.principal == other or (found is not None and found.principal == unit.name)
 
 
 def remote_state(
@@ -59,13 +67,13 @@ def remote_state(
     app = records.applications[unit.app]
     leads = leadership.is_leader(records, unit, now)
     relations = {
-        str(relation.number): remote_relation(relation, unit)
+        str(relation.number): remote_relation(records, relation, unit)
         for relation in records.relations_of(unit.app)
     }
     attached = {
         item.id: StorageRemote(item.attachment_life, item.provisioned)
         for item in records.storage.values()
-        if item.unit == unit.name
+        if item.unit == unit.name and item.attachment_life != DEAD
     }
     pending = [
         t for t in records.tasks.values() if t.receiver == unit.name and t.status == "pending"

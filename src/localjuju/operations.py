@@ -13,7 +13,7 @@ from localjuju.flush import flush, network_settings
 from localjuju.hook_context import HookContext
 from localjuju.hook_tools import Answer
 from localjuju.resolver import committed
-from localjuju.resolver.state import PENDING, QUEUED, Hook, LocalState
+from localjuju.resolver.state import ALIVE, PENDING, QUEUED, Hook, LocalState
 from localjuju.runner import Outcome, Run
 from localjuju.status_rules import set_agent
 
@@ -191,6 +191,8 @@ class HookWork:
                 agent.schedule_update_status(unit)
             case "relation-broken":
                 leave_scope(records, unit, str(hook.relation))
+            case "storage-detaching" if hook.storage in records.storage:
+                storage.let_go(records.storage[hook.storage])
             case "secret-rotate" if hook.secret in records.secrets:
                 secret = records.secrets[hook.secret]
                 secret.next_rotate = now + secrets.ROTATION_SECONDS[secret.rotate]
@@ -206,12 +208,7 @@ class HookWork:
         hook, agent = self.hook, self.agent
         if hook.kind != "storage-detaching":
             return
-        agent.detach(hook.storage)
-        with agent.book.change() as records:
-            item = records.storage.get(hook.storage)
-            if item is not None:
-                keep = not (agent.unit.destroy_storage or item.destroy)
-                storage.end_attachment(records, item, keep=keep, now=agent.book.now())
+        agent.host.unmount(hook.storage)
 
     def _fail(self, reason: str) -> None:
         agent = self.agent
@@ -250,6 +247,22 @@ def enter_scope(records: Records, unit: Unit, key: str) -> None:
     address = records.machines[unit.machine].address
     member = relation.members.setdefault(unit.name, Membership(network_settings(address)))
     member.in_scope = True
+    deployment.add_subordinate(records, relation, unit)
+
+
+def follow_implicit(records: Records, unit: Unit) -> None:
+    """Enter and leave relations that the charm does not declare; it runs no hooks for them."""
+    for relation in records.relations_of(unit.app):
+        own = relation.end_of(unit.app)
+        if own is None or not own.is_implicit:
+            continue
+        member = relation.members.get(unit.name)
+        is_in = member is not None and member.in_scope
+        wanted = relation.life == ALIVE == unit.life and not relation.suspended
+        if wanted and not is_in and unit.local.installed:
+            enter_scope(records, unit, str(relation.number))
+        elif is_in and not wanted:
+            leave_scope(records, unit, str(relation.number))
 
 
 def leave_scope(records: Records, unit: Unit, key: str) -> None:

@@ -3,20 +3,44 @@
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+GREEN, YELLOW, RED, BOLD, PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1;39m", "\x1b[0m"
+STATUS_COLOURS = {
+    **dict.fromkeys(
+        ("active", "running", "idle", "started", "executing", "attaching", "attached"), GREEN
+    ),
+    **dict.fromkeys(
+        (
+            "allocating", "lost", "maintenance", "pending", "rebooting", "stopped", "unknown",
+            "waiting", "detaching", "detached",
+        ),
+        YELLOW,
+    ),
+    **dict.fromkeys(("blocked", "down", "error", "failed", "terminated"), RED),
+}  # fmt: skip
+STATUS_COLUMNS = {"Status", "Workload", "Agent", "State"}
 
-def table(rows: Sequence[Sequence[str]], right: set[int] | None = None) -> str:
-    """Return columns two spaces apart, without trailing blanks."""
+
+def table(
+    rows: Sequence[Sequence[str]], right: set[int] | None = None, *, colour: bool = False
+) -> str:
+    """Return columns two spaces apart, without trailing blanks; in ``colour`` for a terminal."""
     if not rows:
         return ""
     right = right or set()
     widths = [max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(len(rows[0]))]
+    statuses = {i for i, name in enumerate(rows[0]) if colour and name in STATUS_COLUMNS}
     lines = []
-    for row in rows:
+    for number, row in enumerate(rows):
         cells = [
             cell.rjust(widths[i]) if i in right else cell.ljust(widths[i])
             for i, cell in enumerate(row)
         ]
-        lines.append("  ".join(cells).rstrip())
+        for i in statuses if number else ():
+            cells[i] = (
+                STATUS_COLOURS.get(row[i], "") + cells[i] + PLAIN * (row[i] in STATUS_COLOURS)
+            )
+        line = "  ".join(cells).rstrip()
+        lines.append(BOLD + line + PLAIN if colour and not number else line)
     return "\n".join(lines) + "\n"
 
 

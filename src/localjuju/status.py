@@ -3,7 +3,7 @@
 import platform
 from typing import Any
 
-from localjuju import leadership, ports, status_rules
+from localjuju import charm_package, leadership, ports, status_rules
 from localjuju.bases import host_base
 from localjuju.entities import Application, Machine, Records, Relation, Status, Storage, Unit
 from localjuju.hook_env import JUJU_VERSION
@@ -111,15 +111,19 @@ def application_status(records: Records, app: Application, now: float) -> dict[s
     for relation in records.relations_of(app.name):
         own, other = relation.end_of(app.name), relation.other_end(app.name)
         assert own is not None
-        entry = {"related-application": other.app, "interface": own.interface, "scope": "global"}
+        entry = {
+            "related-application": other.app,
+            "interface": own.interface,
+            "scope": "container" if relation.is_container else "global",
+        }
         relations.setdefault(own.endpoint, []).append(entry)
     if relations:
         shown["relations"] = relations
-    if units:
-        leader = leadership.leader_of(records, app, now)
-        shown["units"] = {
-            unit.name: unit_status(records, unit, leads=unit.name == leader) for unit in units
-        }
+    principals = sorted({unit.principal.partition("/")[0] for unit in units if unit.principal})
+    if charm_package.is_subordinate(charm.metadata):
+        shown["subordinate-to"] = principals
+    elif units:
+        shown["units"] = {unit.name: unit_status(records, unit, now) for unit in units}
     if app.version:
         shown["version"] = app.version
     shown["endpoint-bindings"] = _bindings(charm.metadata)
@@ -155,8 +159,9 @@ def workload_status(records: Records, unit: Unit) -> Status:
     return status_rules.shown_workload(unit)
 
 
-def unit_status(records: Records, unit: Unit, *, leads: bool) -> dict[str, Any]:
-    """Return one unit."""
+def unit_status(records: Records, unit: Unit, now: float) -> dict[str, Any]:
+    """Return one unit with the subordinates beside it."""
+    leads = leadership.is_leader(records, unit, now)
     machine = records.machines.get(unit.machine)
     version = JUJU_VERSION if unit.local.deployed else ""
     shown: dict[str, Any] = {
@@ -167,12 +172,16 @@ def unit_status(records: Records, unit: Unit, *, leads: bool) -> dict[str, Any]:
         shown["juju-status"]["life"] = unit.life
     if leads:
         shown["leader"] = True
-    shown["machine"] = unit.machine
+    if not unit.principal:
+        shown["machine"] = unit.machine
     opened = ports.summarise(text for ranges in unit.ports.values() for text in ranges)
     if opened:
         shown["open-ports"] = opened
     if machine is not None:
         shown["public-address"] = machine.address
+    beside = records.subordinates_of(unit.name)
+    if beside:
+        shown["subordinates"] = {other.name: unit_status(records, other, now) for other in beside}
     return shown
 
 
@@ -183,7 +192,7 @@ def storage_status(records: Records) -> dict[str, Any]:
     instances, filesystems = {}, {}
     for number, item in enumerate(sorted(records.storage.values(), key=lambda s: s.id)):
         state = storage_state(item)
-        status = {"current": state, "since": moment(item.since)}
+        status = _status(Status(state, item.message, item.since))
         instance: dict[str, Any] = {
             "kind": item.kind,
             "status": status,

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 from localjuju.entities import Records, Storage, Unit
 from localjuju.errors import JujuError
-from localjuju.resolver.state import ALIVE, DYING
+from localjuju.resolver.state import ALIVE, DEAD, DYING
 
-POOLS = {
-    "loop": "loop",
-    "rootfs": "rootfs",
-    "tmpfs": "tmpfs",
-}
+PROVIDERS = ("hostdir", "loop", "rootfs", "tmpfs")
+POOLS = {name: {"provider": name} for name in ("loop", "rootfs", "tmpfs")}
+HOSTDIR_PATH = "path"
 DEFAULT_POOL = "rootfs"
 DEFAULT_SIZE_MIB = 1024
 DEFAULT_DIRECTORY = "/var/lib/juju/storage"
@@ -132,6 +130,20 @@ def add_to_unit(
     return [_make(records, unit, name, (pool, size), now).id for _ in range(count)]
 
 
+def check_directives(records: Records, metadata: dict[str, Any], wanted: dict[str, str]) -> None:
+    """Refuse directives of a deployment that the charm or the model does not know."""
+    for name, text in wanted.items():
+        low, high = count_range(declared(metadata, name))
+        pool, _, instances = parse_directive(text)
+        provider_of(records, pool)
+        if instances < low or (high >= 0 and instances > high):
+            bound = f"at least {low}" if instances < low else f"at most {high}"
+            raise JujuError(
+                f'charm "{metadata["name"]}" store "{name}": {bound} instances supported, '
+                f"{instances} specified"
+            )
+
+
 def check_count(
     records: Records, unit: Unit, name: str, store: dict[str, Any], count: int
 ) -> None:
@@ -152,8 +164,7 @@ def _make(records: Records, unit: Unit, name: str, what: tuple[str, int], now: f
     identifier = f"{name}/{records.model.take_number('storage')}"
     store = declared(records.charm_of(unit.app).metadata, name)
     pool, size = what
-    if pool not in POOLS and not pool.startswith("/") and pool not in _named_pools(records):
-        raise JujuError(f'pool "{pool}" not found')
+    provider, directory = provider_of(records, pool)
     item = Storage(
         id=identifier,
         name=name,
@@ -162,6 +173,8 @@ def _make(records: Records, unit: Unit, name: str, what: tuple[str, int], now: f
         owner=unit.app,
         unit=unit.name,
         location=location_of(store, identifier),
+        provider=provider,
+        directory=directory,
         kind=str(store.get("type", "filesystem")),
         since=now,
     )
@@ -169,9 +182,31 @@ def _make(records: Records, unit: Unit, name: str, what: tuple[str, int], now: f
     return item
 
 
-def _named_pools(records: Records) -> dict[str, str]:
-    pools = records.model.config.get("localjuju-storage-pools") or {}
-    return dict(pools)
+def pools(records: Records) -> dict[str, dict[str, str]]:
+    """Return every pool with its provider and attributes."""
+    return {**POOLS, **records.model.pools}
+
+
+def provider_of(records: Records, pool: str) -> tuple[str, str]:
+    """Return a pool's provider and, for hostdir, its directory; a path is a pool of its own."""
+    if pool.startswith("/"):
+        return "hostdir", pool
+    known = pools(records).get(pool)
+    if known is None:
+        raise JujuError(f'pool "{pool}" not found')
+    return known["provider"], known.get(HOSTDIR_PATH, "")
+
+
+def check_pool(name: str, provider: str, attributes: dict[str, str]) -> None:
+    """Refuse a pool that could not be used."""
+    if not _POOL.match(name):
+        raise JujuError(f'pool name "{name}" not valid')
+    if provider not in PROVIDERS:
+        raise JujuError(f'storage provider "{provider}" not found')
+    if provider == "hostdir" and not attributes.get(HOSTDIR_PATH, "").startswith("/"):
+        raise JujuError(
+            "hostdir needs an absolute path: create-storage-pool NAME hostdir path=/DIR"
+        )
 
 
 def attach(records: Records, item: Storage, unit: Unit, now: float) -> None:
@@ -206,11 +241,17 @@ def begin_detach(records: Records, item: Storage) -> None:
     item.attachment_life = DYING
 
 
+def let_go(item: Storage) -> None:
+    """Record that the unit has let go; what is left is to unmount it."""
+    item.attachment_life = DEAD
+
+
 def end_attachment(records: Records, item: Storage, *, keep: bool, now: float) -> bool:
     """Record that an instance is no longer attached; return whether it is gone altogether."""
     item.unit = ""
     item.provisioned = False
     item.attachment_life = ALIVE
+    item.message = ""
     item.since = now
     if keep and item.is_detachable:
         return False

@@ -1,7 +1,9 @@
 """``juju status`` for people: sections of columns, as Juju prints them."""
 
+from dataclasses import dataclass
+
 from localjuju import leadership, ports, status_rules
-from localjuju.entities import Application, Records, Unit
+from localjuju.entities import Application, Records, Relation, Unit
 from localjuju.formats import natural_key
 from localjuju.hook_env import JUJU_VERSION
 from localjuju.rendering import clock, table
@@ -21,36 +23,53 @@ VERSION_WIDTH = 15
 MESSAGE_WIDTH = 120
 
 
-def status_table(
-    records: Records, now: float, *, relations: bool, storage: bool, utc: bool, wanted: set[str]
-) -> str:
+@dataclass(frozen=True)
+class Shown:
+    """What a person wants to see of a model."""
+
+    relations: bool = False
+    storage: bool = False
+    utc: bool = False
+    colour: bool = False
+
+
+def status_table(records: Records, now: float, wanted: set[str], shown: Shown) -> str:
     """Return the whole text; ``wanted`` are the applications to show (none: all)."""
-    sections = [_model(records, now, utc=utc)]
+    colour = shown.colour
+    sections = [table(_model(records, now, utc=shown.utc), colour=colour)]
     apps = [
         app for name, app in sorted(records.applications.items()) if not wanted or name in wanted
     ]
     if apps:
-        sections.append(_applications(records, apps))
+        sections.append(table(_applications(records, apps), right={3, 6}, colour=colour))
     units = [unit for app in apps for unit in records.units_of(app.name)]
-    units.sort(key=lambda unit: natural_key(unit.name))
+    units = _nested(records, units)
     if apps:
-        sections.append(_units(records, units, now))
+        sections.append(table(_units(records, units, now), colour=colour))
     machines = {unit.machine for unit in units} if wanted else set(records.machines)
     if machines:
-        sections.append(_machines(records, machines))
+        sections.append(table(_machines(records, machines), colour=colour))
     names = {app.name for app in apps}
-    if relations:
-        text = _relations(records, names)
-        if text:
-            sections.append(text)
-    if storage:
-        text = storage_table(records)
-        if text:
-            sections.append(text)
-    return "\n".join(sections)
+    if shown.relations:
+        sections.append(table(_relations(records, names), colour=colour))
+    if shown.storage:
+        sections.append(storage_table(records, colour=colour))
+    return "\n".join(section for section in sections if section)
 
 
-def _model(records: Records, now: float, *, utc: bool) -> str:
+def _nested(records: Records, units: list[Unit]) -> list[Unit]:
+    """Return principal units by name, each followed by its subordinates."""
+    chosen = {unit.name for unit in units}
+    tops = [unit for unit in units if not unit.principal or unit.principal not in chosen]
+    found = []
+    for unit in sorted(tops, key=lambda unit: natural_key(unit.name)):
+        found.append(unit)
+        beside = records.subordinates_of(unit.name)
+        found += sorted(beside, key=lambda other: natural_key(other.name))
+    return found
+
+
+def _model(records: Records, now: float, *, utc: bool) -> list[list[str]]:
     header = ["Model", "Controller", "Cloud/Region", "Version", "SLA", "Timestamp"]
     row = [
         records.model.name,
@@ -60,14 +79,14 @@ def _model(records: Records, now: float, *, utc: bool) -> str:
         "unsupported",
         clock(now, utc=utc),
     ]
-    return table([header, row])
+    return [header, row]
 
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _applications(records: Records, apps: list[Application]) -> str:
+def _applications(records: Records, apps: list[Application]) -> list[list[str]]:
     rows = [["App", "Version", "Status", "Scale", "Charm", "Channel", "Rev", "Exposed", "Message"]]
     for app in apps:
         charm = records.charms[app.charm]
@@ -79,10 +98,10 @@ def _applications(records: Records, apps: list[Application]) -> str:
             app.name, _cut(app.version, VERSION_WIDTH), status.current, scale, charm.name, "",
             str(charm.revision), "yes" if app.exposed else "no", _cut(status.message, MESSAGE_WIDTH),
         ])  # fmt: skip
-    return table(rows, right={3, 6})
+    return rows
 
 
-def _units(records: Records, units: list[Unit], now: float) -> str:
+def _units(records: Records, units: list[Unit], now: float) -> list[list[str]]:
     rows = [["Unit", "Workload", "Agent", "Machine", "Public address", "Ports", "Message"]]
     for unit in units:
         app = records.applications[unit.app]
@@ -97,13 +116,14 @@ def _units(records: Records, units: list[Unit], now: float) -> str:
         machine = records.machines.get(unit.machine)
         opened = ports.tabular(text for ranges in unit.ports.values() for text in ranges)
         rows.append([
-            unit.name + star, workload.current, agent.current, unit.machine,
+            "  " * bool(unit.principal) + unit.name + star, workload.current, agent.current,
+            "" if unit.principal else unit.machine,
             machine.address if machine else "", opened, _cut(message, MESSAGE_WIDTH),
         ])  # fmt: skip
-    return table(rows)
+    return rows
 
 
-def _machines(records: Records, numbers: set[str]) -> str:
+def _machines(records: Records, numbers: set[str]) -> list[list[str]]:
     rows = [["Machine", "State", "Address", "Inst id", "Base", "AZ", "Message"]]
     for number in sorted(numbers, key=int):
         machine = records.machines.get(number)
@@ -115,10 +135,10 @@ def _machines(records: Records, numbers: set[str]) -> str:
             number, state, machine.address, machine.instance,
             f"{base['name']}@{base['channel']}", "", machine.status.message,
         ])  # fmt: skip
-    return table(rows)
+    return rows
 
 
-def _relations(records: Records, names: set[str]) -> str:
+def _relations(records: Records, names: set[str]) -> list[list[str]]:
     rows = []
     for relation in records.relations.values():
         if not any(end.app in names for end in relation.ends):
@@ -128,16 +148,20 @@ def _relations(records: Records, names: set[str]) -> str:
         message = "" if state == "joined" else state
         if relation.life != ALIVE:
             message = relation.life
-        rows.append(
-            [provider, requirer, interface, "peer" if relation.is_peer else "regular", message]
-        )
+        rows.append([provider, requirer, interface, _kind(relation), message])
     if not rows:
-        return ""
+        return []
     header = ["Integration provider", "Requirer", "Interface", "Type", "Message"]
-    return table([header, *sorted(rows)])
+    return [header, *sorted(rows)]
 
 
-def storage_table(records: Records) -> str:
+def _kind(relation: Relation) -> str:
+    if relation.is_peer:
+        return "peer"
+    return "subordinate" if relation.is_container else "regular"
+
+
+def storage_table(records: Records, *, colour: bool = False) -> str:
     """Return the table of storage instances."""
     if not records.storage:
         return ""
@@ -153,6 +177,15 @@ def storage_table(records: Records) -> str:
         )
         location = item.location if item.unit else ""
         rows.append(
-            [item.unit, item.id, item.kind, item.pool, location, size, storage_state(item), ""]
+            [
+                item.unit,
+                item.id,
+                item.kind,
+                item.pool,
+                location,
+                size,
+                storage_state(item),
+                item.message,
+            ]
         )
-    return table(rows)
+    return table(rows, colour=colour)

@@ -21,14 +21,14 @@ class Volumes:
     def provision(self, item: Storage) -> str:
         """Make the backing if it is not there; return the host directory to show."""
         place = self._place(item)
-        if item.pool.startswith("/"):
-            place = Path(item.pool) / item.id.replace("/", "-")
+        if item.provider == "hostdir":
+            place = Path(item.directory) / item.id.replace("/", "-")
             place.mkdir(parents=True, exist_ok=True)
             return str(place)
         place.mkdir(parents=True, exist_ok=True)
-        if item.pool == "tmpfs" and not os.path.ismount(place):
+        if item.provider == "tmpfs" and not os.path.ismount(place):
             _mount("-t", "tmpfs", "-o", f"size={item.size_mib}m", "ljj", str(place))
-        if item.pool == "loop" and not os.path.ismount(place):
+        if item.provider == "loop" and not os.path.ismount(place):
             self._mount_loop(item, place)
         return str(place)
 
@@ -59,7 +59,7 @@ class Volumes:
     def destroy(self, item: Storage) -> None:
         """Remove the content; a directory given by the user as a pool keeps it."""
         self.release(item)
-        if item.pool.startswith("/"):
+        if item.provider == "hostdir":
             return
         place = self._place(item)
         if not os.path.ismount(place):

@@ -60,13 +60,13 @@ def deploy(session: Session) -> int:
             charm,
             settings=settings,
             storage=pairs(args.repeated.get("storage", [])),
-            units=0 if charm.metadata.get("subordinate") else count,
+            units=0 if charm_package.is_subordinate(charm.metadata) else count,
             placement=commas(args.repeated.get("to", [])),
             trust=trust,
             base=base,
         )
-        if charm.metadata.get("subordinate"):
-            raise JujuError("the local model does not run subordinate charms yet")
+        if charm_package.is_subordinate(charm.metadata) and {"num-units", "to"} & args.given:
+            raise JujuError("cannot use --num-units or --to with subordinate application")
         deployment.deploy(
             records, wanted, host.book.now(), session.controller.network.take_address
         )
@@ -137,6 +137,11 @@ def remove_unit(session: Session) -> int:
         units = [deployment.find_unit(records, name) for name in args.positional]
         now = host.book.now()
         for unit in units:
+            if unit.principal:
+                raise JujuError(
+                    f"unit {go_quote(unit.name)} is a subordinate, to remove use remove-relation. "
+                    f"Note: this will remove all units of {go_quote(unit.app)}"
+                )
             deployment.destroy_unit(records, unit, now, destroy_storage=destroy)
     for unit in units:
         session.err(f"will remove unit {unit.name}\n")
@@ -197,7 +202,7 @@ def remove_relation(session: Session) -> int:
         if relation.is_peer:
             raise JujuError("cannot remove a peer relation")
         if relation.life == ALIVE:
-            deployment.destroy_relation(records, relation)
+            deployment.destroy_relation(records, relation, session.book().now())
     return 0
 
 
@@ -291,7 +296,7 @@ def _add_new_peers(records: Records, app: Application, charm: Charm, now: float)
     for endpoint, body in charm_package.endpoints(charm.metadata).items():
         if body["role"] == "peer" and endpoint not in present:
             number = records.model.take_number("relation")
-            end = End(app.name, endpoint, "peer", body["interface"])
+            end = End(app.name, endpoint, "peer", body["interface"], body["scope"])
             records.relations[str(number)] = Relation(number, [end], since=now)
 
 

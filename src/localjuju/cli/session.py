@@ -76,6 +76,12 @@ class Session:
         if readable and not self._link.recv(1, socket.MSG_PEEK):
             raise Gone
 
+    def rest(self, seconds: float) -> None:
+        """Wait for a time, or until the caller leaves."""
+        readable, _, _ = select.select([self._link], [], [], seconds)
+        if readable:
+            self.check_caller()
+
     def path(self, text: str) -> Path:
         """Return a path as the caller means it."""
         return Path(os.path.normpath(self.folder / Path(text).expanduser()))

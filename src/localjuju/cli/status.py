@@ -8,41 +8,61 @@ from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments
 from localjuju.cli.rendering import emit, iso, table
 from localjuju.cli.session import Session
 from localjuju.entities import Records, Relation, Unit
-from localjuju.hook_tools.flags import option, switch
+from localjuju.errors import UsageError
+from localjuju.hook_tools.flags import Arguments, option, switch
+from localjuju.secrets import parse_duration
+
+CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def show_status(session: Session) -> int:
-    """Show the model's status."""
+    """Show the model's status, again and again with --watch=SECONDS."""
     flags = (
         *FORMAT, switch("relations"), switch("integrations"), switch("storage"), switch("utc"),
         switch("color"), switch("no-color"), option("watch"), option("retry-count"), option("retry-delay"),
     )  # fmt: skip
     args = arguments(session, flags)
-    if (
-        args.text("format") != "tabular"
-        and not session.controller.hosts
-        and not session.model_name
-    ):
-        session.host()
+    if not args.has("watch"):
+        return _show_status(session, args)
+    seconds = parse_duration(args.text("watch"))
+    if not seconds:
+        raise UsageError(
+            f'invalid value "{args.text("watch")}" for option --watch: a duration, as 2s'
+        )
+    while True:
+        if session.tty:
+            session.out(CLEAR)
+        _show_status(session, args)
+        session.rest(seconds)
+
+
+def _show_status(session: Session, args: Arguments) -> int:
+    if args.text("format") != "tabular":
+        return _emit_status(session, args)
+    shown = tabular.Shown(
+        relations=args.has("relations") or args.has("integrations"),
+        storage=args.has("storage"),
+        utc=args.has("utc"),
+        colour=args.has("color") or (session.tty and not args.has("no-color")),
+    )
     book = session.book()
-    wanted = {word.partition("/")[0] for word in args.positional}
     with book.read() as records:
-        now = book.now()
-        if args.text("format") == "tabular":
-            text = tabular.status_table(
-                records, now, relations=args.has("relations") or args.has("integrations"),
-                storage=args.has("storage"), utc=args.has("utc"), wanted=wanted,
-            )  # fmt: skip
-            empty = not records.applications and not records.machines
-            value = None
-        else:
-            value = status.model_status(records, now)
-            empty = False
-    if value is None:
+        text = tabular.status_table(records, book.now(), _applications_of(args), shown)
+        empty = not records.applications and not records.machines
+    if args.text("output"):
+        session.path(args.text("output")).write_text(text)
+    else:
         session.out(text)
-        if empty:
-            session.err(f'\nModel "{records.model.name}" is empty.\n')
-        return 0
+    if empty:
+        session.err(f'\nModel "{records.model.name}" is empty.\n')
+    return 0
+
+
+def _emit_status(session: Session, args: Arguments) -> int:
+    book = session.book()
+    with book.read() as records:
+        value = status.model_status(records, book.now())
+    wanted = _applications_of(args)
     if wanted:
         value["applications"] = {k: v for k, v in value["applications"].items() if k in wanted}
     if args.text("format") == "json" and not args.text("output"):
@@ -50,6 +70,10 @@ def show_status(session: Session) -> int:
     else:
         emit(session, args, value, ordered=True)
     return 0
+
+
+def _applications_of(args: Arguments) -> set[str]:
+    return {word.partition("/")[0] for word in args.positional}
 
 
 def show_unit(session: Session) -> int:
@@ -192,8 +216,6 @@ def wait_for(session: Session) -> int:
             )
         app = records.applications.get(name)
         return app is not None and status_rules.application_status(records, app).current == wanted
-
-    from localjuju.secrets import parse_duration  # noqa: PLC0415
 
     if session.wait(book, holds, parse_duration(args.text("timeout")) or 600.0):
         return 0

@@ -30,7 +30,7 @@ def created(local: LocalState, remote: RemoteState) -> Operation | None:
     for key in remote.relation_order:
         relation = remote.relations[key]
         seen = local.relations.get(key, NEW)
-        if relation.life != ALIVE or relation.suspended:
+        if relation.life != ALIVE or relation.suspended or relation.implicit:
             continue
         if not seen.created or seen.broken:
             return RunHook(_hook("relation-created", key, relation))
@@ -70,7 +70,7 @@ def _ending(
     seen: RelationLocal,
     remote: RemoteState,
 ) -> Operation | None:
-    if seen.broken:
+    if seen.broken or relation.implicit:
         return None
     going = _is_going(relation, remote)
     if not seen.created:

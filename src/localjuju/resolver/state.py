@@ -96,6 +96,8 @@ class RelationRemote:
     remote_app: str
     life: str = ALIVE
     suspended: bool = False
+    implicit: bool = False
+    """The charm does not declare this side: it runs no hooks for it."""
     members: Mapping[str, int] = field(default_factory=dict)
     """Counterpart units in scope and not departing, with their data version."""
     app_version: int = 0

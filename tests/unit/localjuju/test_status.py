@@ -17,6 +17,7 @@ from localjuju.entities import (
     Unit,
 )
 
+ALL = tabular.Shown(relations=True, storage=True, utc=True)
 NOW = 1_950_000_000.0
 
 TABLE = """\
@@ -82,14 +83,14 @@ def make() -> Records:
 def test_table() -> None:
     records = make()
     records.machines["1"].frozen = True
-    text = tabular.status_table(records, NOW, relations=True, storage=True, utc=True, wanted=set())
+    text = tabular.status_table(records, NOW, set(), ALL)
     # A frozen machine's agent is lost; the rest of the table is as it was.
     lost = "unknown   lost       1        10.0.0.11       80,8000/tcp  agent lost"
     assert lost in text
     records.machines["1"].frozen = False
     records.machines["1"].agent = Status("down", "", NOW)
     records.machines["1"].boots = 0
-    text = tabular.status_table(records, NOW, relations=True, storage=True, utc=True, wanted=set())
+    text = tabular.status_table(records, NOW, set(), ALL)
     squeezed = [" ".join(line.split()) for line in text.splitlines()]
     assert squeezed == [" ".join(line.split()) for line in TABLE.splitlines()]
     assert all(line == line.rstrip() for line in text.splitlines())
@@ -112,7 +113,5 @@ def test_value_has_what_programs_read() -> None:
 
 
 def test_only_wanted_applications() -> None:
-    text = tabular.status_table(
-        make(), NOW, relations=False, storage=False, utc=True, wanted={"moss"}
-    )
+    text = tabular.status_table(make(), NOW, {"moss"}, tabular.Shown(utc=True))
     assert "tree" not in text
