@@ -84,6 +84,33 @@ class RebuildState(enum.Enum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """An authority that is being replaced."""
+
+    rotation_id: str
+    plane: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserSpec:
+    """A user of the cluster, by the common name of its certificate, and its role."""
+
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Users, roles, and whether they count."""
+
+    is_enabled: bool
+    users: tuple[UserSpec, ...]
+    gone: tuple[str, ...] = ()
+    """Users that are to be deleted: their certificates were revoked."""
+
+
 class RestoreState(enum.Enum):
     """How far the last restore on a machine came."""
 
@@ -117,6 +144,7 @@ class PeerUnit:
     server_ca: str = ""
     """Fingerprint of the CA that signed the certificate which this unit serves with."""
     round_trip_ms: int = 0
+    rotation_step: str = ""
     rebuild_step: str = ""
     restore_step: str = ""
     """The restore that the unit takes part in, and how far it is: `a1b2 stopped`."""
@@ -258,6 +286,11 @@ class Facts:
     """The unit that last said it leads; a deposed leader gets no hook of its own from Juju."""
     restore: Restore | None = None
     rebuild: Rebuild | None = None
+    rotation: Rotation | None = None
+    users: tuple[UserSpec, ...] = ()
+    users_gone: tuple[str, ...] = ()
+    access: str = ""
+    """What the leader last did about users and roles: see `access.describe_access`."""
     round_trip_ms: int = 0
     """The slowest round trip between two members, as recorded for all."""
     turn: Turn | None = None

@@ -8,6 +8,7 @@ cluster is founded only when nothing shows that it exists.
 from dataclasses import replace
 
 from etcd_charm.cluster import rebuild, restore
+from etcd_charm.cluster.access import AccessDecision, decide_access, must_wait_for_access
 from etcd_charm.cluster.facts import DataState, Facts
 from etcd_charm.cluster.founding import decide_adoption, decide_claim, decide_founding
 from etcd_charm.cluster.membership import (
@@ -27,6 +28,7 @@ from etcd_charm.cluster.rollout import (
     decide_turn,
     waits_for_leaver,
 )
+from etcd_charm.cluster.rotation import decide_rotation
 from etcd_charm.cluster.steps import (
     AppWrites,
     DropFormerCopy,
@@ -71,8 +73,16 @@ def decide(facts: Facts) -> Plan:
     plan = _decide_engine(facts)
     plan = _add_restart(facts, plan)
     plan = _add_chores(facts, plan)
+    access = decide_access(facts)
+    if access.step is not None and not plan.steps and not plan.blocked:
+        plan = replace(plan, steps=(access.step,))
+    else:
+        access = AccessDecision()
     plan = _add_watch(facts, plan)
-    app = _decide_app(facts, plan)
+    app = replace(_decide_app(facts, plan), access=access.record)
+    if facts.rotation is not None and facts.is_leader and plan.waiting is None:
+        waiting = Waiting("rotating an authority", WokenBy.TIMER, TURN_COMMIT_S)
+        plan = replace(plan, waiting=waiting)
     if app.turn is not None and app.turn.unit == facts.unit:
         waiting = Waiting("its own turn to restart is next", WokenBy.TIMER, TURN_COMMIT_S)
         return replace(plan, app=app, waiting=waiting)
@@ -153,7 +163,8 @@ def _add_watch(facts: Facts, plan: Plan) -> Plan:
 
 def _decide_app(facts: Facts, plan: Plan) -> AppWrites:
     writes = decide_claim(facts)
-    turn = decide_turn(facts, plan.restart_wanted)
+    waits = must_wait_for_access(facts)
+    turn = None if waits else decide_turn(facts, plan.restart_wanted)
     record = None
     if facts.is_leader and facts.member is not None and facts.view is not None:
         record = f"{facts.view.cluster_id:x}" if facts.view.cluster_id else None
@@ -164,5 +175,6 @@ def _decide_app(facts: Facts, plan: Plan) -> AppWrites:
         turn=turn,
         cluster_id=record,
         leader=leader,
+        rotation=decide_rotation(facts).rotation,
         round_trip_ms=decide_record(facts),
     )

@@ -89,7 +89,9 @@ def decide_outcome(facts: Facts) -> AppWrites:
         state = state if restore_id == order.restore_id else ""
     if state == RestoreState.RESTORED.value:
         claim = Claim(order.unit, order.token, facts.settings.engine)
-        return AppWrites(claim=claim, replaces_claim=True, cluster_id="", ends_restore=True)
+        return AppWrites(
+            claim=claim, replaces_claim=True, cluster_id="", ends_restore=True, access=""
+        )
     if state == RestoreState.FAILED.value or order.unit not in facts.units_alive:
         return AppWrites(ends_restore=True)
     return AppWrites()

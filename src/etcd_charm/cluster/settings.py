@@ -57,6 +57,10 @@ class Settings:
     bind_to_all_interfaces: bool = True
     tls: bool = True
     """Whether clients speak TLS; members among themselves always do."""
+    auth_enabled: bool = True
+    """Whether users and roles count; needs TLS, whose certificates name the users."""
+    enable_v2: bool = False
+    """With engine etcd: serve v2, which knows no users of v3, beside auth."""
     legacy_port: int = 0
     """A second client port in plain http, on loopback only; 0 for none."""
     extra_sans: tuple[str, ...] = ()
@@ -67,6 +71,11 @@ class Settings:
     snapshot_retention: int = RETENTION_DEFAULT
     memory_limit_bytes: int = 0
     """Above it the system takes memory back from the engine; 0 for no limit."""
+
+    @property
+    def has_auth(self) -> bool:
+        """Whether users and roles count."""
+        return self.auth_enabled and self.tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,8 @@ def load_settings(options: Mapping[str, Option]) -> tuple[Settings, tuple[Proble
         log_level=reader.read_choice("log-level", "info", LOG_LEVELS),
         bind_to_all_interfaces=reader.read_bool("bind_to_all_interfaces", default=True),
         tls=reader.read_bool("tls", default=True),
+        auth_enabled=reader.read_bool("auth-enabled", default=True),
+        enable_v2=reader.read_bool("enable-v2", default=False),
         legacy_port=reader.read_int("legacy-port", 0, 0, 65535),
         extra_sans=reader.read_names("certificate-extra-sans"),
         network_profile=reader.read_choice("network-profile", "lan", (*PROFILES, MEASURED)),

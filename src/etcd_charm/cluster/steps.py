@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from etcd_charm.cluster.facts import Claim, MemberId, Rebuild, Turn
+from etcd_charm.cluster.facts import Access, Claim, MemberId, Rebuild, Rotation, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,13 @@ class ForceAlone:
     rebuild_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeepAccess:
+    """Make users, roles and the switch of v3 auth what they should be."""
+
+    access: Access
+
+
 Step = (
     FoundCluster
     | AddLearner
@@ -114,6 +121,7 @@ Step = (
     | DropFormerCopy
     | StopForRebuild
     | ForceAlone
+    | KeepAccess
 )
 
 MEMBERSHIP_STEPS = (AddLearner, Promote, RemoveMember, UpdateMember)
@@ -154,6 +162,10 @@ class AppWrites:
     ends_restore: bool = False
     rebuild: Rebuild | str | None = None
     """A rebuild to record; an empty text ends it."""
+    rotation: Rotation | str | None = None
+    """The next phase of a rotation; an empty text ends it."""
+    access: str | None = None
+    """Recorded only if the step about access succeeds."""
     round_trip_ms: int | None = None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+REQUESTS: Final = "certificate_signing_requests"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -19,7 +20,10 @@ class ServerMaterial:
 
     certificate: str
     key: str
+    """Empty where the key never left the unit: the certificate answers a request."""
     ca: str
+    request: str = ""
+    """The request that it answers."""
 
 
 def list_server_names(addresses: Iterable[str], hostname: str) -> tuple[str, ...]:
@@ -61,6 +65,36 @@ def decode_answer(unit: str, bags: Iterable[Mapping[str, str]]) -> ServerMateria
     if chain and chain.strip() != authority.strip():
         certificate = f"{certificate.rstrip()}\n{chain.strip()}"
     return ServerMaterial(_end_line(certificate), _end_line(key), _end_line(authority))
+
+
+def encode_requests(requests: Iterable[str]) -> str:
+    """Return certificate requests as the CSR form of the interface has them."""
+    rows = [{"certificate_signing_request": request, "ca": False} for request in requests]
+    return json.dumps(rows) if rows else ""
+
+
+def decode_requests(text: str) -> tuple[str, ...]:
+    """Return the requests that a unit shows, newest first."""
+    rows = json.loads(text) if text else []
+    return tuple(str(row["certificate_signing_request"]) for row in rows)
+
+
+def decode_signed(requests: Iterable[str], bag: Mapping[str, str]) -> ServerMaterial | None:
+    """Return the answer to the newest answered request from the provider's application bag.
+
+    Answers are matched by the request's text. A chain has the leaf first, in our files too.
+    """
+    rows = json.loads(bag.get("certificates") or "[]")
+    answers = {_end_line(str(row["certificate_signing_request"])): row for row in rows}
+    for request in requests:
+        row = answers.get(_end_line(request))
+        if row is None or row.get("revoked"):
+            continue
+        chain = [_end_line(str(entry)) for entry in row.get("chain", [])]
+        leaf, authority = _end_line(str(row["certificate"])), _end_line(str(row["ca"]))
+        between = [entry for entry in chain if entry not in (leaf, authority)]
+        return ServerMaterial(leaf + "".join(between), "", authority, request)
+    return None
 
 
 def join_authorities(*authorities: str) -> str:

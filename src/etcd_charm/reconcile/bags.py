@@ -5,7 +5,8 @@ here: secrets are named by their identifiers.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from etcd_charm.cluster.facts import (
@@ -15,6 +16,7 @@ from etcd_charm.cluster.facts import (
     PeerUnit,
     Rebuild,
     Restore,
+    Rotation,
     Turn,
     UnitName,
 )
@@ -27,6 +29,10 @@ AUTHORITIES: Final = "authorities"
 CONSUMERS: Final = "consumers"
 RESTORE: Final = "restore"
 REBUILD: Final = "rebuild"
+ROTATION: Final = "rotation"
+ACCESS: Final = "access"
+REVOKED: Final = "revoked"
+"""Client certificates that are not welcome any more: a list of `Issued` as JSON."""
 
 ADDRESS: Final = "db-ingress-address"
 PEER_URL: Final = "peer-url"
@@ -38,6 +44,9 @@ TURN_DONE: Final = "turn-done"
 SERVER_CA: Final = "server-ca"
 ROUND_TRIP: Final = "round-trip-ms"
 """In a unit's bag what it measured, in the application's the slowest of all."""
+ISSUED: Final = "issued"
+"""Client certificates that this unit's action handed out: a list of `Issued` as JSON."""
+ROTATION_STEP: Final = "rotation-step"
 REBUILD_STEP: Final = "rebuild-step"
 RESTORE_STEP: Final = "restore-step"
 NONCE: Final = "nonce"
@@ -92,6 +101,41 @@ def encode_rebuild(rebuild: Rebuild) -> str:
     return json.dumps({"id": rebuild.rebuild_id, "unit": rebuild.unit})
 
 
+def decode_rotation(bag: Mapping[str, str]) -> Rotation | None:
+    """Return the rotation under way in an application databag."""
+    fields = decode_object(bag, ROTATION)
+    return Rotation(fields["id"], fields["plane"], fields["phase"]) if fields else None
+
+
+def encode_rotation(rotation: Rotation) -> str:
+    """Return a rotation as the databag holds it."""
+    fields = {"id": rotation.rotation_id, "plane": rotation.plane, "phase": rotation.phase}
+    return json.dumps(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A client certificate, without its key."""
+
+    cn: str
+    serial: str
+    """Hexadecimal."""
+    ends: str
+    """UTC, as ISO 8601: texts that sort by time."""
+    role: str = ""
+
+
+def decode_issued(text: str) -> tuple[Issued, ...]:
+    """Return a list of certificates from a databag."""
+    return tuple(Issued(**row) for row in json.loads(text or "[]"))
+
+
+def encode_issued(entries: Iterable[Issued]) -> str:
+    """Return a list of certificates as a databag holds it, sorted; empty for none."""
+    rows = [asdict(entry) for entry in sorted(entries, key=lambda entry: entry.serial)]
+    return json.dumps(rows) if rows else ""
+
+
 def decode_object(bag: Mapping[str, str], key: str) -> dict[str, str]:
     """Return an object of texts that a key holds as JSON; an absent key is an empty object."""
     text = bag.get(key, "")
@@ -110,6 +154,7 @@ def decode_peer(unit: str, bag: Mapping[str, str]) -> PeerUnit:
         turn_done=int(bag.get(TURN_DONE) or "0"),
         server_ca=bag.get(SERVER_CA, ""),
         rebuild_step=bag.get(REBUILD_STEP, ""),
+        rotation_step=bag.get(ROTATION_STEP, ""),
         restore_step=bag.get(RESTORE_STEP, ""),
         round_trip_ms=int(bag.get(ROUND_TRIP) or "0"),
     )

@@ -7,8 +7,19 @@ from pathlib import Path
 import ops
 
 from etcd_charm.cluster import tls
+from etcd_charm.cluster.access import list_users
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import Claim, PeerUnit, Rebuild, Restore, Turn, UnitName, name_member
+from etcd_charm.cluster.facts import (
+    Claim,
+    PeerUnit,
+    Rebuild,
+    Restore,
+    Rotation,
+    Turn,
+    UnitName,
+    UserSpec,
+    name_member,
+)
 from etcd_charm.cluster.settings import (
     Problem,
     Settings,
@@ -25,6 +36,7 @@ from etcd_charm.workload.engine import Addresses, Authorities, Wanted
 PEER_RELATION = "cluster"
 CLIENT_BINDING = "db"
 CERTIFICATES = "certificates"
+CONSUMER_ENDPOINTS = ("db", "proxy")
 STORAGE = "data"
 
 
@@ -43,6 +55,14 @@ class JujuFacts:
     claim: Claim | None
     restore: Restore | None
     rebuild: Rebuild | None
+    rotation: Rotation | None
+    access: str
+    consumers: tuple[str, ...]
+    """Names of the users of related applications."""
+    issued: tuple[bags.Issued, ...]
+    """Client certificates that the units' actions have handed out, and that are still welcome."""
+    revoked: tuple[bags.Issued, ...]
+    requests: tuple[str, ...]
     turn: Turn | None
     turn_done: int
     round_trip_ms: int
@@ -80,7 +100,7 @@ class JujuFacts:
         """Return what the files are made from, or `None` while there are no authorities."""
         if self.authorities is None:
             return None
-        own_ca = self.authorities.server.certificate
+        own_ca = self.authorities.servers_trust
         return Wanted(
             unit=self.unit,
             member_name=name_member(self.unit),
@@ -92,7 +112,20 @@ class JujuFacts:
             authorities=self.authorities,
             related_server=self.related_server,
             server_bundle=tls.join_authorities(self.related_ca, own_ca),
+            revoked=tuple(sorted(int(entry.serial, 16) for entry in self.revoked)),
+            wants_request=self.is_authority_related,
         )
+
+    @property
+    def users(self) -> tuple[UserSpec, ...]:
+        """The users that the cluster is to have."""
+        return list_users(self.consumers, ((entry.cn, entry.role) for entry in self.issued))
+
+    @property
+    def users_gone(self) -> tuple[str, ...]:
+        """The users whose every certificate was revoked."""
+        present = {user.name for user in self.users}
+        return tuple(sorted({entry.cn for entry in self.revoked} - present))
 
 
 def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
@@ -109,7 +142,9 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
     settings = choose_timing(settings, round_trip_ms)
     claim = bags.decode_claim(bag) if bag else None
     problems += check_engine(settings, claim.engine if claim else "")
-    related = _read_answer(charm)
+    requests = _read_requests(charm)
+    related = _read_answer(charm, requests)
+    revoked = bags.decode_issued(bag.get(bags.REVOKED, "") if bag else "")
     ca = related.ca if related else _read_related_ca(charm)
     return JujuFacts(
         unit=UnitName(charm.unit.name),
@@ -123,6 +158,12 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         claim=claim,
         restore=bags.decode_restore(bag) if bag else None,
         rebuild=bags.decode_rebuild(bag) if bag else None,
+        rotation=bags.decode_rotation(bag) if bag else None,
+        access=bag.get(bags.ACCESS, "") if bag else "",
+        consumers=_list_consumers(charm, bag or {}),
+        issued=_read_issued(charm, relation, revoked),
+        revoked=credentials.drop_ended(revoked),
+        requests=requests,
         turn=bags.decode_turn(bag) if bag else None,
         turn_done=int(own.get(bags.TURN_DONE) or "0"),
         round_trip_ms=round_trip_ms,
@@ -182,7 +223,44 @@ def _bags_of_authority(charm: ops.CharmBase) -> list[Mapping[str, str]]:
     return [relation.data[unit] for unit in sorted(relation.units, key=lambda unit: unit.name)]
 
 
-def _read_answer(charm: ops.CharmBase) -> tls.ServerMaterial | None:
+def _read_requests(charm: ops.CharmBase) -> tuple[str, ...]:
+    """Return the certificate requests that this unit shows."""
+    relation = charm.model.get_relation(CERTIFICATES)
+    if relation is None:
+        return ()
+    return tls.decode_requests(relation.data[charm.unit].get(tls.REQUESTS, ""))
+
+
+def _list_consumers(charm: ops.CharmBase, bag: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the users of applications that have a certificate."""
+    made = bags.decode_object(bag, bags.CONSUMERS)
+    relations = [
+        relation
+        for endpoint in CONSUMER_ENDPOINTS
+        for relation in charm.model.relations[endpoint]
+        if relation.active and str(relation.id) in made
+    ]
+    return tuple(sorted(credentials.name_consumer(relation) for relation in relations))
+
+
+def _read_issued(
+    charm: ops.CharmBase, relation: ops.Relation | None, revoked: tuple[bags.Issued, ...]
+) -> tuple[bags.Issued, ...]:
+    if relation is None:
+        return ()
+    gone = {entry.serial for entry in revoked}
+    units = [charm.unit, *sorted(relation.units, key=lambda unit: unit.name)]
+    lists = [bags.decode_issued(relation.data[unit].get(bags.ISSUED, "")) for unit in units]
+    entries = tuple(entry for issued in lists for entry in issued if entry.serial not in gone)
+    return credentials.drop_ended(entries)
+
+
+def _read_answer(charm: ops.CharmBase, requests: tuple[str, ...]) -> tls.ServerMaterial | None:
+    relation = charm.model.get_relation(CERTIFICATES)
+    if relation is not None and requests:
+        signed = tls.decode_signed(requests, relation.data[relation.app])
+        if signed is not None:
+            return signed
     answer = tls.decode_answer(charm.unit.name, _bags_of_authority(charm))
     if answer is None or not is_pair(answer.certificate, answer.key):
         return None

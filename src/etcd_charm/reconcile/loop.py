@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 10
 """After a step that could not be done now."""
+USERS_S = 1
+"""Users of new consumers are the next hook's business."""
 TOKEN_BYTES = 8
 ENGINE_RESOURCES = {"raftkv": ("raftkv",), "etcd": ("etcd", "etcdctl")}
 
@@ -114,9 +116,13 @@ class Reconciler:
         if done or obstacle:
             facts = self.observe(juju, prepared)
         if obstacle is not None:
-            plan = replace(plan, waiting=Waiting(str(obstacle), WokenBy.TIMER, RETRY_S))
-        self._publish(juju, prepared, facts, plan, _name_change(done))
+            app = replace(plan.app, access=None)
+            waiting = Waiting(str(obstacle), WokenBy.TIMER, RETRY_S)
+            plan = replace(plan, app=app, waiting=waiting)
+        has_news = self._publish(juju, prepared, facts, plan, _name_change(done))
         self._workload.save_absences(plan.absent_since_s)
+        if has_news and juju.is_leader and plan.waiting is None:
+            plan = replace(plan, waiting=Waiting("making users", WokenBy.TIMER, USERS_S))
         if plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER:
             waiting = plan.waiting
             self._workload.schedule_wake(juju.unit, waiting.after_s, waiting.reason)
@@ -136,15 +142,16 @@ class Reconciler:
 
     def _publish(
         self, juju: JujuFacts, prepared: Prepared | None, facts: Facts, plan: Plan, nonce: str
-    ) -> None:
+    ) -> bool:
         publisher = self._publisher
         server_ca = prepared.server_ca if prepared else ""
         publisher.write_app(plan.app)
         publisher.write_unit(juju, facts, plan, server_ca, nonce)
-        publisher.request_certificate(juju)
-        publisher.write_consumers(juju, facts, server_ca)
+        publisher.request_certificate(juju, prepared.requests if prepared else ())
+        has_news = publisher.write_consumers(juju, facts, server_ca)
         publisher.forget_consumers()
         publisher.open_ports(juju)
+        return has_news
 
     def observe(self, juju: JujuFacts, prepared: Prepared | None) -> Facts:
         """Look at the engine and the cluster, and join that with what Juju said."""
@@ -169,6 +176,10 @@ class Reconciler:
             leader_shown=juju.leader_shown,
             restore=juju.restore,
             rebuild=juju.rebuild,
+            rotation=juju.rotation,
+            users=juju.users,
+            users_gone=juju.users_gone,
+            access=juju.access,
             round_trip_ms=juju.round_trip_ms,
             turn=juju.turn,
             turn_done=juju.turn_done,

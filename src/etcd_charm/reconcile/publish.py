@@ -5,15 +5,14 @@ from collections.abc import Mapping
 import ops
 
 from charms.etcd.v0.etcd_relations import DbMessage, ProxyMessage
-from etcd_charm.cluster import consumers, rebuild, restore, tls
-from etcd_charm.cluster.facts import Facts, Rebuild
+from etcd_charm.cluster import consumers, rebuild, restore, rotation, tls
+from etcd_charm.cluster.access import is_user
+from etcd_charm.cluster.facts import Facts, Rebuild, Rotation
 from etcd_charm.cluster.steps import AppWrites, Plan
 from etcd_charm.cluster.timing import decide_shown
 from etcd_charm.reconcile import bags, credentials
-from etcd_charm.reconcile.gather import CERTIFICATES, PEER_RELATION, JujuFacts
+from etcd_charm.reconcile.gather import CERTIFICATES, CONSUMER_ENDPOINTS, PEER_RELATION, JujuFacts
 from etcd_charm.workload.certificates import read_fingerprint
-
-CONSUMER_ENDPOINTS = ("db", "proxy")
 
 
 class Publisher:
@@ -44,6 +43,12 @@ class Publisher:
             _write(bag, {bags.CLUSTER_ID: writes.cluster_id})
         if writes.leader is not None:
             _write(bag, {bags.LEADER: writes.leader})
+        if writes.access is not None:
+            _write(bag, {bags.ACCESS: writes.access})
+        if isinstance(writes.rotation, Rotation):
+            credentials.advance_rotation(self._charm.model, bag, writes.rotation)
+        elif writes.rotation is not None:
+            credentials.end_rotation(self._charm.model, bag)
         if writes.rebuild is not None:
             order = writes.rebuild
             text = bags.encode_rebuild(order) if isinstance(order, Rebuild) else ""
@@ -70,6 +75,7 @@ class Publisher:
             bags.RESTART: plan.restart_wanted,
             bags.TURN_DONE: _number(plan.turn_done),
             bags.SERVER_CA: server_ca,
+            bags.ROTATION_STEP: rotation.describe_step(facts),
             bags.REBUILD_STEP: rebuild.describe_step(facts),
             bags.RESTORE_STEP: restore.describe_step(facts),
         }
@@ -80,28 +86,39 @@ class Publisher:
             content[bags.NONCE] = nonce
         _write(relation.data[self._charm.unit], content)
 
-    def request_certificate(self, juju: JujuFacts) -> None:
-        """Ask the related authority for a server certificate, in the legacy form."""
+    def request_certificate(self, juju: JujuFacts, requests: tuple[str, ...]) -> None:
+        """Ask the related authority for a server certificate, in both forms of the interface.
+
+        A provider of the form with requests ignores the keys of the legacy form, and the other
+        way round; this is the only writer of the bag, so neither clears what the other needs.
+        """
         relation = self._charm.model.get_relation(CERTIFICATES)
         if relation is None:
             return
         addresses = (juju.addresses.client, juju.addresses.peer)
         name = juju.unit.replace("/", "-")
-        names = tls.list_server_names(addresses, name)
+        extra = tls.fill_names(juju.settings.extra_sans, juju.unit)
+        names = tls.list_server_names((*addresses, *extra), name)
         request = tls.encode_request(juju.unit, juju.addresses.client, names)
+        request[tls.REQUESTS] = tls.encode_requests(requests)
         _write(relation.data[self._charm.unit], request)
 
-    def write_consumers(self, juju: JujuFacts, facts: Facts, server_ca: str) -> None:
-        """Tell related applications where the cluster is and how to be let in."""
+    def write_consumers(self, juju: JujuFacts, facts: Facts, server_ca: str) -> bool:
+        """Tell related applications where the cluster is and how to be let in.
+
+        Nobody is told before its user exists. Return whether one has to be made first, in the
+        leader's next hook.
+        """
         relation = self._peer_relation
         view = facts.view
         if relation is None or juju.authorities is None or view is None:
-            return
+            return False
         if not consumers.is_publishable(view):
-            return
+            return False
+        has_news = False
         bag = relation.data[self._charm.app]
         in_use = [peer.server_ca for peer in facts.peers if peer.member_id]
-        own = juju.authorities.server.certificate
+        own = juju.authorities.servers_trust
         ca = tls.choose_server_bundle(
             juju.related_ca, own, read_fingerprint(own), [*in_use, server_ca]
         )
@@ -113,7 +130,10 @@ class Publisher:
             pair = credentials.load_consumer(self._charm.model, bag, consumer)
             if pair is None:
                 continue
-            peer_ca = juju.authorities.peer.certificate
+            if not is_user(facts.access, credentials.name_consumer(consumer)):
+                has_news = True
+                continue
+            peer_ca = juju.authorities.peers_trust
             content: DbMessage | ProxyMessage
             if consumer.name == "db":
                 urls = ",".join(consumers.list_client_urls(view))
@@ -123,6 +143,7 @@ class Publisher:
                 bundle = tls.join_authorities(ca, peer_ca)
                 content = ProxyMessage(pairs, pair.certificate, pair.key, bundle)
             _write(consumer.data[self._charm.unit], content.to_databag())
+        return has_news
 
     def _list_consumers(self) -> list[ops.Relation]:
         relations = self._charm.model.relations

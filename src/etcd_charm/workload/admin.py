@@ -6,13 +6,14 @@ brings the unit back. Refusals of the cluster keep their text.
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from etcd_charm.cluster.access import ALL_KEYS, ROOT
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.cluster.facts import ClusterView, MemberId, MemberView
+from etcd_charm.cluster.facts import Access, ClusterView, MemberId, MemberView, UserSpec
 from etcd_charm.workload.paths import Paths
 from etcdwire import messages
 from kvclient import Client, ClientTLS, KvClientError, Member, MemberStatus, RequestError
@@ -22,6 +23,8 @@ CALL_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 5.0
 """A membership change passes through Raft, maybe behind an election."""
 SNAPSHOT_TIMEOUT_S = 600.0
+EVERY_KEY = b"\0"
+"""As beginning and as end: from the first key on, without an end."""
 QUORUM_KEY = b"\0"
 """Read only to learn whether a quorum answers; it never exists."""
 PROBES_MAX = 32
@@ -192,6 +195,17 @@ class Admin:
         status = self._read_status(url)
         return max(status.raft_index, status.raft_applied_index) if status else 0
 
+    def keep_access(self, urls: Sequence[str], access: Access) -> None:
+        """Make users, roles and the switch what they should be. Safe to repeat.
+
+        Raises:
+            Retry: not done, or not wholly.
+        """
+        if not access.is_enabled:
+            self._change(urls, lambda client: client.auth_disable())
+            return
+        self._change(urls, lambda client: _keep_users(client, access))
+
     def save_snapshot(self, url: str, write: Callable[[bytes], object]) -> int:
         """Stream a snapshot of this member; return its size in bytes."""
         try:
@@ -217,6 +231,32 @@ class Admin:
             except KvClientError as error:
                 problem = str(error)
         raise Retry(problem)
+
+
+def _keep_users(client: Client, access: Access) -> None:
+    roles, users = set(client.role_list()), set(client.user_list())
+    if ROOT not in users:
+        client.user_add(ROOT)
+    if ROOT not in client.user_get(ROOT):
+        if ROOT not in roles:
+            client.role_add(ROOT)
+        client.user_grant_role(ROOT, ROOT)
+    if ALL_KEYS not in roles:
+        client.role_add(ALL_KEYS)
+    client.role_grant_permission(ALL_KEYS, EVERY_KEY, EVERY_KEY, "readwrite")
+    for user in access.users:
+        add_user(client, users, user)
+    for name in sorted(set(access.gone) & users - {ROOT}):
+        client.user_delete(name)
+    client.auth_enable()
+
+
+def add_user(client: Client, present: Collection[str], user: UserSpec) -> None:
+    """Add a user who comes by certificate, unless it is there, and give it its role."""
+    if user.name not in present:
+        client.user_add(user.name)
+    if user.role not in client.user_get(user.name):
+        client.user_grant_role(user.name, user.role)
 
 
 def ask_revision(client: Client) -> int:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
+CRL_DAYS = 3650
 RENEW_BEFORE_DAYS = 60
 """Long enough for several update-status hooks even on a machine that is off for weeks."""
 CLOCK_SKEW = dt.timedelta(minutes=10)
@@ -32,7 +33,7 @@ class KeyPair:
 
 
 def make_authority(name: str, now: dt.datetime) -> KeyPair:
-    """Return a new self-signed authority that may sign leaves only."""
+    """Return a new self-signed authority: for leaves, and for the one that follows it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     usage = x509.KeyUsage(
@@ -48,11 +49,114 @@ def make_authority(name: str, now: dt.datetime) -> KeyPair:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
         .not_valid_after(now + dt.timedelta(days=AUTHORITY_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     return KeyPair(_encode(builder.sign(key, hashes.SHA256())), _encode_key(key))
+
+
+def cross_sign(old: KeyPair, new: KeyPair) -> str:
+    """Return the new authority's certificate as the old one signs it, valid as long as both."""
+    issuer = x509.load_pem_x509_certificate(old.certificate.encode())
+    key = _load_key(old.key)
+    subject = x509.load_pem_x509_certificate(new.certificate.encode())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject.subject)
+        .issuer_name(issuer.subject)
+        .public_key(subject.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(subject.not_valid_before_utc)
+        .not_valid_after(min(subject.not_valid_after_utc, issuer.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    )
+    for extension in subject.extensions:
+        if isinstance(extension.value, x509.KeyUsage | x509.SubjectKeyIdentifier):
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+    )
+    return _encode(builder.sign(key, hashes.SHA256()))
+
+
+def make_crl(authority: KeyPair, serials: Iterable[int], now: dt.datetime) -> str:
+    """Return the list of revoked certificates of an authority."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(now - CLOCK_SKEW)
+        .next_update(now + dt.timedelta(days=CRL_DAYS))
+    )
+    for serial in sorted(serials):
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+        builder = builder.add_revoked_certificate(entry.build())
+    crl = builder.sign(_load_key(authority.key), hashes.SHA256())
+    return crl.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def is_crl_usable(text: str, authority: KeyPair, serials: Iterable[int], now: dt.datetime) -> bool:
+    """Whether a list on disk still says what it should, and for long enough."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
+    try:
+        crl = x509.load_pem_x509_crl(text.encode())
+    except ValueError:
+        return False
+    due = crl.next_update_utc
+    return (
+        crl.issuer == issuer.subject
+        and {entry.serial_number for entry in crl} == set(serials)
+        and due is not None
+        and due - now > dt.timedelta(days=RENEW_BEFORE_DAYS)
+    )
+
+
+def make_key() -> str:
+    """Return a new private key."""
+    return _encode_key(ec.generate_private_key(ec.SECP256R1()))
+
+
+def make_request(key: str, common_name: str, names: Iterable[str], mark: str) -> str:
+    """Return a certificate request; the mark makes a renewal differ from what it renews."""
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+            x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, mark),
+        ]
+    )
+    builder = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(subject)
+        .add_extension(x509.SubjectAlternativeName(_encode_names(names)), critical=False)
+    )
+    request = builder.sign(_load_key(key), hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def read_request_names(request: str) -> set[str]:
+    """Return the alternative names of a request."""
+    parsed = x509.load_pem_x509_csr(request.encode())
+    extension = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return {_normalise(str(name.value)) for name in extension.value}
+
+
+def is_aging(certificate: str, now: dt.datetime) -> bool:
+    """Whether less than a third of a certificate's life is left."""
+    leaf = x509.load_pem_x509_certificate(certificate.encode())
+    life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+    return leaf.not_valid_after_utc - now < life / 3
+
+
+def read_serial(certificate: str) -> int:
+    """Return the serial number of a certificate."""
+    return x509.load_pem_x509_certificate(certificate.encode()).serial_number
+
+
+def _load_key(text: str) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(text.encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey), "our own keys are of this kind"
+    return key
 
 
 def issue_leaf(
@@ -62,11 +166,14 @@ def issue_leaf(
     now: dt.datetime,
     *,
     serves: bool,
+    days: int = LEAF_DAYS,
 ) -> KeyPair:
-    """Return a leaf for a client, or with `serves` for both ends of a connection."""
+    """Return a leaf for a client, or with `serves` for both ends of a connection.
+
+    It ends with its authority at the latest.
+    """
     issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
-    issuer_key = serialization.load_pem_private_key(authority.key.encode(), None)
-    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    issuer_key = _load_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if serves:
@@ -78,7 +185,7 @@ def issue_leaf(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + dt.timedelta(days=LEAF_DAYS))
+        .not_valid_after(min(now + dt.timedelta(days=days), issuer.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(

@@ -64,7 +64,10 @@ def render_files(
         trim_blocks=True,
         autoescape=False,  # noqa: S701 - the output is YAML and ini, values go through `tojson`
     )
-    options = dict(engine.list_options())
+    options = dict(engine.list_options(wanted.settings))
+    top, client_tls = engine.list_client_options(paths.revoked)
+    if wanted.settings.tls:
+        options.update(top)
     if mode.is_forced:
         options["force-new-cluster"] = True
     steady = FirstStart(f"{wanted.member_name}={wanted.peer_url}", "existing")
@@ -75,6 +78,7 @@ def render_files(
         "home": home,
         "engine": engine,
         "options": options,
+        "client_tls": client_tls,
         "wake_unit": service.name_wake(wanted.unit, "stopped"),
         "wake_command": shlex.join(service.list_wake_command(wanted.unit, paths.charm)),
         "user": USER,

@@ -33,6 +33,27 @@ class Authorities:
     peer: KeyPair
     client: KeyPair
     server: KeyPair
+    peer_trust: str = ""
+    """What members trust: the peer authority, and during a rotation another one. Empty: it."""
+    client_trust: str = ""
+    server_trust: str = ""
+    server_chain: str = ""
+    """The server authority as its predecessor signed it, for clients that know only that one."""
+
+    @property
+    def peers_trust(self) -> str:
+        """The bundle that members verify each other with."""
+        return self.peer_trust or self.peer.certificate
+
+    @property
+    def clients_trust(self) -> str:
+        """The bundle that members verify clients with."""
+        return self.client_trust or self.client.certificate
+
+    @property
+    def servers_trust(self) -> str:
+        """The bundle that clients verify members with, as far as the charm's own CA goes."""
+        return self.server_trust or self.server.certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,12 @@ class Wanted:
     authorities: Authorities
     related_server: ServerMaterial | None = None
     """The server certificate of a related authority, instead of one of our own."""
+    revoked: tuple[int, ...] = ()
+    """Serial numbers of client certificates that are not welcome any more."""
+    former_requests: tuple[str, ...] = ()
+    """Certificate requests that this unit shows, newest first."""
+    wants_request: bool = False
+    """An authority is related, so there has to be a request."""
     server_bundle: str = ""
     """What verifies the servers of all units, whichever authority signed them."""
 
@@ -62,6 +89,8 @@ class Prepared:
     """Changes whenever a running engine would have to be restarted to follow the files."""
     server_ca: str
     """Fingerprint of the authority of the server certificate."""
+    requests: tuple[str, ...] = ()
+    """Certificate requests for the related authority, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +200,11 @@ class Engine(Protocol):
     def environment(self) -> Mapping[str, str]:
         """Variables of the daemon."""
 
-    def list_options(self) -> Mapping[str, object]:
+    def list_options(self, settings: Settings) -> Mapping[str, object]:
         """Return the options that this engine needs beyond those of both."""
+
+    def list_client_options(self, revoked: Path) -> tuple[Mapping[str, object], dict[str, str]]:
+        """Return options for the file of revoked certificates: of the top and of client TLS."""
 
     def restore(self, order: RestoreOrder) -> None:
         """Make a data directory from a database."""
@@ -204,6 +236,9 @@ class Care(Protocol):
 
     def read_revision(self, url: str) -> int:
         """Return the revision that one member has applied."""
+
+    def add_user(self, urls: Sequence[str], name: str, role: str) -> None:
+        """Add a user who comes by certificate, and give it a role that exists."""
 
     def hash_data(self, url: str, revision: int) -> Fingerprint:
         """Return a hash over one member's data at a revision."""
@@ -238,6 +273,9 @@ class Workload(Protocol):
 
     def stop(self) -> None:
         """Stop the engine cleanly and keep it stopped."""
+
+    def renew_certificates(self) -> None:
+        """Issue this unit's own certificates anew when the files are next prepared."""
 
     @property
     def care(self) -> Care:

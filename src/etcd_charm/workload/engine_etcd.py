@@ -20,6 +20,7 @@ from typing import Final
 
 from etcd_charm.cluster.errors import NeedsOperator
 from etcd_charm.cluster.facts import LogPosition
+from etcd_charm.cluster.settings import Settings
 from etcd_charm.workload import host
 from etcd_charm.workload.engine import RestoreOrder, Supplies
 from etcd_charm.workload.paths import Paths
@@ -174,16 +175,24 @@ class EtcdEngine:
         for old in olds[KEPT_VERSIONS - 1 :]:
             shutil.rmtree(old)
 
-    def list_options(self) -> Mapping[str, object]:
+    def list_options(self, settings: Settings) -> Mapping[str, object]:
         """Return the options that this engine needs beyond those of both.
 
         Its JSON gateway dials the member's own listener with the server's certificate, which a
-        listener that trusts the client authority only must refuse: so it is off.
+        listener that trusts the client authority only must refuse: so it is off. Its v2 knows
+        nothing of v3's users: with auth it is off too, unless an operator asks for it.
         """
         options: dict[str, object] = {"logger": "zap", "enable-grpc-gateway": False}
         if self._read_version() < (3, 6):
-            options["enable-v2"] = True
+            options["enable-v2"] = not settings.has_auth or settings.enable_v2
         return options
+
+    def list_client_options(self, revoked: Path) -> tuple[Mapping[str, object], dict[str, str]]:
+        """Return options for the file of revoked certificates.
+
+        etcd's file has no key for it; the field of its own configuration value has this name.
+        """
+        return {"ClientTLSInfo": {"CRLFile": str(revoked)}}, {}
 
     def _read_version(self) -> tuple[int, int]:
         mark = self._current / "complete"

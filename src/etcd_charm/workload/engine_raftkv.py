@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from etcd_charm.cluster.facts import LogPosition
+from etcd_charm.cluster.settings import Settings
 from etcd_charm.workload import host, install
 from etcd_charm.workload.engine import RestoreOrder, Supplies
 from etcd_charm.workload.paths import Paths
@@ -43,9 +44,17 @@ class RaftkvEngine:
         """Variables of the daemon."""
         return {}
 
-    def list_options(self) -> Mapping[str, object]:
-        """Return the options that this engine needs beyond those of both."""
+    def list_options(self, settings: Settings) -> Mapping[str, object]:
+        """Return the options that this engine needs beyond those of both.
+
+        Its v2 asks for a user with all keys while auth is on, so v2 is always there.
+        """
+        del settings
         return {"enable-v2": True}
+
+    def list_client_options(self, revoked: Path) -> tuple[Mapping[str, object], dict[str, str]]:
+        """Return options for the file of revoked certificates."""
+        return {}, {"crl-file": str(revoked)}
 
     def restore(self, order: RestoreOrder) -> None:
         """Make a data directory from a database.

@@ -27,6 +27,7 @@ from etcd_charm.cluster.steps import (
     DropFormerCopy,
     ForceAlone,
     FoundCluster,
+    KeepAccess,
     Promote,
     RemoveMember,
     RestartMember,
@@ -124,7 +125,13 @@ class LocalWorkload:
     def prepare(self, wanted: Wanted, storage: Path | None) -> Prepared:
         """Write keys, configuration and unit file; say what they amount to."""
         self._wanted, self._storage = wanted, storage
-        server_ca = self._keys.write(wanted, dt.datetime.now(dt.timezone.utc))
+        now = dt.datetime.now(dt.timezone.utc)
+        self._keys.renew(is_wanted=self._memory.load().renews)
+        server_ca = self._keys.write(wanted, now)
+        requests = self._keys.keep_requests(wanted, now)
+        if self._memory.load().renews:
+            self._keys.renew(is_wanted=False)
+            self._memory.change(renews=False)
         home = self._data.choose_home(storage)
         engine = self._engine
         steady = config_files.render_files(self._paths, engine, wanted, home, config_files.STEADY)
@@ -142,7 +149,7 @@ class LocalWorkload:
             digest.update(part.encode())
         self._fingerprint = digest.hexdigest()[:FINGERPRINT_CHARS]
         self._write_config()
-        return Prepared(self._fingerprint, server_ca)
+        return Prepared(self._fingerprint, server_ca, requests)
 
     def _write_config(self, former_ports: tuple[int, int] = (0, 0)) -> None:
         memory = self._memory.load()
@@ -238,6 +245,8 @@ class LocalWorkload:
                 self._stop_for_rebuild(rebuild_id)
             case ForceAlone(rebuild_id):
                 self._force_alone(rebuild_id)
+            case KeepAccess(access):
+                self._admin.keep_access(urls, access)
             case SwapRestored(restore_id):
                 self._swap_restored(restore_id)
 
@@ -419,6 +428,10 @@ class LocalWorkload:
             force_alone=True,
             founded_token=token,
         )
+
+    def renew_certificates(self) -> None:
+        """Issue this unit's own certificates anew when the files are next prepared."""
+        self._memory.change(renews=True)
 
     def pause(self, *, paused: bool) -> None:
         """Remember whether the engine is to stay stopped."""

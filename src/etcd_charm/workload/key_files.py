@@ -7,18 +7,25 @@ related authority's when there is one, else the charm's own.
 import datetime as dt
 import hashlib
 import socket
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from etcd_charm.cluster.tls import fill_names, list_server_names
+from etcd_charm.cluster.tls import ServerMaterial, fill_names, list_server_names
 from etcd_charm.workload import host
 from etcd_charm.workload.certificates import (
     KeyPair,
+    is_aging,
+    is_crl_usable,
     is_pair,
     is_usable,
     issue_leaf,
+    make_crl,
+    make_key,
+    make_request,
     read_end,
     read_fingerprint,
+    read_request_names,
 )
 from etcd_charm.workload.engine import Wanted
 from etcd_charm.workload.paths import USER, Paths
@@ -32,6 +39,52 @@ class KeyFiles:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
+        self._renews = False
+
+    def renew(self, *, is_wanted: bool) -> None:
+        """Issue everything anew with the next write, whether it still fits or not."""
+        self._renews = is_wanted
+
+    def keep_requests(self, wanted: Wanted, now: dt.datetime) -> tuple[str, ...]:
+        """Return this unit's certificate requests, newest first, made as they are needed.
+
+        A new one is made when the names have changed, when the certificate ages, or when it is
+        asked for; the one before stays until the new one is answered, so that there is no gap.
+        """
+        if not wanted.wants_request:
+            return ()
+        addresses = wanted.addresses
+        extra = fill_names(wanted.settings.extra_sans, wanted.unit)
+        names = list_server_names((addresses.client, addresses.peer, *extra), socket.gethostname())
+        requests = split_pem(read_text(self._paths.requests))
+        related = wanted.related_server
+        is_answered = related is not None and not related.key
+        needs_new = (
+            not requests
+            or read_request_names(requests[0]) != set(names)
+            or self._renews
+            or (is_answered and related is not None and is_aging(related.certificate, now))
+        )
+        is_waiting = len(requests) > 1 and related is not None and related.request != requests[0]
+        if needs_new and not (is_waiting and not self._renews):
+            key = read_text(self._paths.server_key) or make_key()
+            host.write_file(self._paths.server_key, key, mode=0o600)
+            mark = uuid.uuid4().hex
+            requests = [make_request(key, addresses.client, names, mark), *requests[:1]]
+        elif related is not None and related.request == requests[0]:
+            requests = requests[:1]
+        host.write_file(self._paths.requests, "".join(requests), mode=0o600)
+        return tuple(requests)
+
+    def _choose_key(self, related: ServerMaterial) -> str:
+        """Return the key of a related certificate: its own, or the one that never left."""
+        return related.key or read_text(self._paths.server_key)
+
+    def _keep_revoked(self, authority: KeyPair, serials: Sequence[int], now: dt.datetime) -> None:
+        path = self._paths.revoked
+        if path.is_file() and is_crl_usable(path.read_text(), authority, serials, now):
+            return
+        self._write_public(path, make_crl(authority, serials, now))
 
     def write(self, wanted: Wanted, now: dt.datetime) -> str:
         """Bring all files up to date; return the fingerprint of the server's authority."""
@@ -42,25 +95,28 @@ class KeyFiles:
         authorities = wanted.authorities
         addresses = wanted.addresses
         peer_names = sorted({wanted.member_name, addresses.peer, *_loopback()})
+        self._write_public(tls / "peer-ca.crt", authorities.peers_trust)
+        self._write_public(tls / "client-ca.crt", authorities.clients_trust)
         self._keep_leaf("peer", authorities.peer, wanted.member_name, peer_names, now)
-        self._write_public(tls / "peer-ca.crt", authorities.peer.certificate)
-        self._write_public(tls / "client-ca.crt", authorities.client.certificate)
         self._keep_root(authorities.client, now)
+        self._keep_revoked(authorities.client, wanted.revoked, now)
         host.write_file(self._paths.admin / "servers.crt", wanted.server_bundle, mode=0o600)
         return self._write_server(wanted, now)
 
     def _write_server(self, wanted: Wanted, now: dt.datetime) -> str:
         related = wanted.related_server
-        if related is not None and is_pair(related.certificate, related.key):
+        key = self._choose_key(related) if related is not None else ""
+        if related is not None and is_pair(related.certificate, key):
             tls = self._paths.tls
-            self._write_private(tls / "server.key", related.key)
+            self._write_private(tls / "server.key", key)
             self._write_public(tls / "server.crt", related.certificate)
             return read_fingerprint(related.ca)
         addresses = wanted.addresses
         extra = fill_names(wanted.settings.extra_sans, wanted.unit)
         names = list_server_names((addresses.client, addresses.peer, *extra), socket.gethostname())
         own = wanted.authorities.server
-        self._keep_leaf("server", own, wanted.member_name, names, now)
+        chain = wanted.authorities.server_chain
+        self._keep_leaf("server", own, wanted.member_name, names, now, chain)
         return read_fingerprint(own.certificate)
 
     def _keep_leaf(
@@ -70,20 +126,23 @@ class KeyFiles:
         common_name: str,
         names: Sequence[str],
         now: dt.datetime,
+        chain: str = "",
     ) -> None:
         certificate = self._paths.tls / f"{name}.crt"
         key = self._paths.tls / f"{name}.key"
         present = _read_pair(certificate, key)
-        if present and is_usable(present, authority.certificate, common_name, names, now):
+        is_fresh = present and is_usable(present, authority.certificate, common_name, names, now)
+        if present and is_fresh and present.certificate.endswith(chain) and not self._renews:
             return
         pair = issue_leaf(authority, common_name, names, now, serves=True)
         self._write_private(key, pair.key)
-        self._write_public(certificate, pair.certificate)
+        self._write_public(certificate, pair.certificate + chain)
 
     def _keep_root(self, authority: KeyPair, now: dt.datetime) -> None:
         admin = self._paths.admin
         present = _read_pair(admin / "root.crt", admin / "root.key")
-        if present and is_usable(present, authority.certificate, ROOT, (), now):
+        is_fresh = present and is_usable(present, authority.certificate, ROOT, (), now)
+        if is_fresh and not self._renews:
             return
         pair = issue_leaf(authority, ROOT, (), now, serves=False)
         host.write_file(admin / "root.key", pair.key, mode=0o600)
@@ -111,6 +170,17 @@ class KeyFiles:
 
 def _loopback() -> tuple[str, ...]:
     return ("127.0.0.1", "localhost", socket.gethostname())
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, empty if there is none."""
+    return path.read_text() if path.is_file() else ""
+
+
+def split_pem(text: str) -> list[str]:
+    """Return the blocks of a PEM text."""
+    marker = "-----BEGIN "
+    return [f"{marker}{part.strip()}\n" for part in text.split(marker)[1:]]
 
 
 def _read_pair(certificate: Path, key: Path) -> KeyPair | None:

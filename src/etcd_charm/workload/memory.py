@@ -62,6 +62,8 @@ class Memory:
     doors: tuple[str, ...] = ()
     """Client URLs of the members when they last answered with a quorum: Juju may have dropped the
     relation to the only unit that still knows."""
+    renews: bool = False
+    """An operator wants this unit's certificates issued anew."""
     paused: bool = False
     force_alone: bool = False
     """The next start makes this member the only one of its cluster."""

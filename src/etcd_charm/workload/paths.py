@@ -71,6 +71,21 @@ class Paths:
         return self.etc / "tls"
 
     @property
+    def revoked(self) -> Path:
+        """Client certificates that are not welcome any more, as a list that engines read."""
+        return self.tls / "client.crl"
+
+    @property
+    def server_key(self) -> Path:
+        """The key of this unit's certificate requests; it never leaves the unit."""
+        return self.admin / "server-request.key"
+
+    @property
+    def requests(self) -> Path:
+        """This unit's certificate requests, newest first."""
+        return self.admin / "server-requests.pem"
+
+    @property
     def admin(self) -> Path:
         """The charm's own client certificate; only root may look inside."""
         return self.etc / "charm"

@@ -116,7 +116,7 @@ def _make_and_prove(
         )
         try:
             machine.engine.restore(order)
-            revision = prove(machine, fresh, wanted.member_name)
+            revision = prove(machine, fresh, wanted)
         except host.ProgramFailed as error:
             shutil.rmtree(fresh, ignore_errors=True)
             raise NeedsOperator(f"the snapshot cannot be restored: {error}") from error
@@ -153,7 +153,7 @@ def _demand_room(home: Path, source: Path) -> None:
         )
 
 
-def prove(machine: Machine, data: Path, member_name: str) -> int:
+def prove(machine: Machine, data: Path, wanted: Wanted) -> int:
     """Run a throw-away member on a data directory, on loopback; return its revision.
 
     Raises:
@@ -161,16 +161,16 @@ def prove(machine: Machine, data: Path, member_name: str) -> int:
     """
     client_url, peer_url = (f"http://127.0.0.1:{port}" for port in find_ports(2))
     config: dict[str, Any] = {
-        "name": member_name,
+        "name": wanted.member_name,
         "data-dir": str(data),
         "listen-client-urls": client_url,
         "advertise-client-urls": client_url,
         "listen-peer-urls": peer_url,
         "initial-advertise-peer-urls": peer_url,
-        "initial-cluster": f"{member_name}={peer_url}",
+        "initial-cluster": f"{wanted.member_name}={peer_url}",
         "initial-cluster-state": "existing",
         "log-level": "warn",
-        **machine.engine.list_options(),
+        **machine.engine.list_options(wanted.settings),
     }
     with tempfile.TemporaryDirectory(prefix="etcd-proof-") as directory:
         file = Path(directory) / "proof.yml"
@@ -273,6 +273,8 @@ def _write_v2(machine: Machine, wanted: Wanted, home: Path, restore_id: str) -> 
     if not file.is_file():
         return
     tree = json.loads(file.read_text())
+    if v2_keys.read_tree(wanted.client_url, machine.admin.tls) is None:
+        return  # not served here: the file stays beside the data
     v2_keys.write_tree(wanted.client_url, machine.admin.tls, tree)
     file.unlink()
 

@@ -29,7 +29,8 @@ V2_KEYS = "v2-keys.json"
 def write_for_login_user(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file that only the login user (or root, where there is none) can read.
 
-    It is private before it has content, and appears under its name only when whole.
+    It is private before it has content, and appears under its name only when whole. One that was
+    there before is renamed by its time.
     """
     owner = LOGIN_USER if host.user_exists(LOGIN_USER) else "root"
     if not path.parent.is_dir():
@@ -39,6 +40,9 @@ def write_for_login_user(path: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         temporary.chmod(0o600)
         host.change_owner(temporary, owner, owner)
+        if path.exists():
+            made = time.strftime("%Y-%m-%d-%H.%M.%S", time.gmtime(path.stat().st_mtime))
+            path.rename(path.with_name(f"{made}-{path.name}"))
         temporary.replace(path)
 
 

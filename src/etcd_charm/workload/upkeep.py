@@ -7,7 +7,8 @@ with the engine's own words.
 from collections.abc import Callable, Sequence
 
 from etcd_charm.cluster.errors import Retry
-from etcd_charm.workload.admin import Admin, ask_revision
+from etcd_charm.cluster.facts import UserSpec
+from etcd_charm.workload.admin import Admin, add_user, ask_revision
 from etcd_charm.workload.engine import Fingerprint
 from etcdwire import messages
 from kvclient import Client, KvClientError, RequestError
@@ -93,6 +94,15 @@ class Upkeep:
         done = self._ask(urls, ask, CALL_TIMEOUT_S)
         assert isinstance(done, int)
         return done
+
+    def add_user(self, urls: Sequence[str], name: str, role: str) -> None:
+        """Add a user who comes by certificate, and give it a role that exists.
+
+        Raises:
+            Retry: with the engine's words, or nobody answers.
+        """
+        user = UserSpec(name, role)
+        self._ask(urls, lambda client: add_user(client, client.user_list(), user), CALL_TIMEOUT_S)
 
     def read_revision(self, url: str) -> int:
         """Return the revision that one member has applied.

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -32,10 +33,15 @@ def leader_of(status: jubilant.Status, app: str = "etcd") -> str:
     return next(name for name, unit in status.apps[app].units.items() if unit.leader)
 
 
-def fetch_credentials(juju: jubilant.Juju, directory: Path, app: str = "etcd") -> None:
+def fetch_credentials(
+    juju: jubilant.Juju,
+    directory: Path,
+    app: str = "etcd",
+    parameters: Mapping[str, str] | None = None,
+) -> None:
     """Unpack `ca.crt`, `client.crt` and `client.key` of a fresh client certificate."""
     unit = leader_of(juju.status(), app)
-    juju.run(unit, "generate-client-certificates")
+    juju.run(unit, "generate-client-certificates", parameters)
     juju.scp(f"{unit}:{ARCHIVE}", directory / ARCHIVE)
     with tarfile.open(directory / ARCHIVE) as archive:
         for member in archive:

@@ -32,6 +32,7 @@ class AppBag:
     has_authorities: bool = False
     restore: Restore | None = None
     rebuild: Rebuild | None = None
+    access: str = ""
 
 
 @dataclass

@@ -31,6 +31,7 @@ from etcd_charm.cluster.steps import (
     AddLearner,
     ForceAlone,
     FoundCluster,
+    KeepAccess,
     Promote,
     RemoveMember,
     RestartMember,
@@ -137,6 +138,7 @@ class Machines:
             leader_shown=self.app.leader,
             restore=self.app.restore,
             rebuild=self.app.rebuild,
+            access=self.app.access,
             turn=self.app.turn,
             turn_done=unit.bag.turn_done if unit.bag else 0,
             peers=peers,
@@ -175,6 +177,9 @@ class Machines:
             case SetDataAside():
                 self._stop_engine(unit)
                 unit.cluster, unit.member_id, unit.started_with = None, NO_MEMBER, ""
+            case KeepAccess():
+                if not self._need(cluster).has_quorum():
+                    raise Retry("no quorum")
             case StopMember():
                 self._stop_engine(unit)
             case StopForRebuild(rebuild_id):

@@ -210,7 +210,7 @@ class World(Machines):
             try:
                 self._execute(unit, step, opened.facts)
             except Retry as obstacle:
-                plan = replace(plan, waiting=None)
+                plan = replace(plan, waiting=None, app=replace(plan.app, access=None))
                 unit.wake_at_s = self.now_s + RETRY_S
                 self.trace.append(f"{unit.name}: {step} not now: {obstacle}")
                 break
@@ -223,6 +223,7 @@ class World(Machines):
     def _flush(self, unit: Unit, opened: OpenHook, plan: Plan, done: list[Step]) -> bool:
         app = plan.app
         writes = app.claim or app.releases_claim or app.cluster_id or app.turn or app.leader
+        writes = writes or app.access is not None
         if (
             writes or app.makes_authorities or app.ends_restore or app.rebuild is not None
         ) and self.leader != unit.name:
@@ -243,6 +244,8 @@ class World(Machines):
             self.app.has_authorities = True
         if app.claim is not None and (app.replaces_claim or self.app.claim is None):
             self.app.claim = app.claim
+        if app.access is not None:
+            self.app.access = app.access
         if app.rebuild is not None:
             self.app.rebuild = app.rebuild if isinstance(app.rebuild, Rebuild) else None
         if app.ends_restore:

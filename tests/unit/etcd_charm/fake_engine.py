@@ -10,6 +10,7 @@ from pathlib import Path
 
 from etcd_charm.cluster.errors import NeedsOperator, Retry
 from etcd_charm.cluster.facts import (
+    Access,
     ClusterView,
     DataState,
     Disk,
@@ -26,6 +27,7 @@ from etcd_charm.cluster.steps import (
     DropFormerCopy,
     ForceAlone,
     FoundCluster,
+    KeepAccess,
     Promote,
     RemoveMember,
     RestartMember,
@@ -81,6 +83,10 @@ class FakeEngine:
         self.cared: list[tuple[str, object, bool]] = []
         self.hashes: dict[str, int] = {}
         self.has_former_copy = False
+        self.users: list[tuple[str, str]] = []
+        self.renewals = 0
+        self.access: list[Access] = []
+        self.requests: tuple[str, ...] = ()
         self.disk = Disk()
         self.expires_in_days: int | None = None
         self.client_url = ""
@@ -111,7 +117,7 @@ class FakeEngine:
         self.prepared.append(wanted)
         related = wanted.related_server
         ca = related.ca if related else wanted.authorities.server.certificate
-        return Prepared(self.fingerprint, read_fingerprint(ca))
+        return Prepared(self.fingerprint, read_fingerprint(ca), self.requests)
 
     def inspect(self, token: str, storage: Path | None) -> EngineFacts:
         return EngineFacts(
@@ -173,6 +179,8 @@ class FakeEngine:
             case ForceAlone():
                 self.rebuild_state = RebuildState.REBUILT
                 self.give_cluster(name_member(self.unit))
+            case KeepAccess(access):
+                self.access.append(access)
             case DropFormerCopy():
                 self.has_former_copy = False
             case SwapRestored():
@@ -208,6 +216,12 @@ class FakeEngine:
     def defragment(self, url: str) -> tuple[int, int]:
         self.cared.append(("defragment", url, True))
         return 4 << 20, 1 << 20
+
+    def add_user(self, urls: Sequence[str], name: str, role: str) -> None:
+        self.users.append((name, role))
+
+    def renew_certificates(self) -> None:
+        self.renewals += 1
 
     def disarm_alarms(self, urls: Sequence[str]) -> int:
         return 1

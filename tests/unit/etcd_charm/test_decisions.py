@@ -68,6 +68,7 @@ def facts(*units: int, **changes) -> Facts:
         "has_authorities": True,
         "claim": Claim(ME, "token"),
         "cluster_id": "7",
+        "access": "on  without ",
         "peers": peers,
         "engine": EngineFacts(is_running=True, data=DataState.OURS, started_with="c1"),
         "wanted": "c1",

@@ -12,6 +12,7 @@ import yaml
 from ops import testing
 
 from etcd_charm.cluster.errors import NeedsOperator
+from etcd_charm.cluster.settings import Settings
 from etcd_charm.workload import config_files
 from etcd_charm.workload.engine import RestoreOrder, Supplies
 from etcd_charm.workload.engine_etcd import (
@@ -91,10 +92,24 @@ def test_its_configuration_switches_off_what_cannot_work(paths, authorities):
     )
     config = yaml.safe_load(files.config)
     assert config["enable-grpc-gateway"] is False
-    assert config["enable-v2"] is True
+    assert config["enable-v2"] is False, "it would know nothing of v3's users"
+    assert config["ClientTLSInfo"]["CRLFile"].endswith("client.crl")
     assert config["client-transport-security"]["client-cert-auth"] is True
     assert "ExecStart=/" in files.unit_file
     assert "/bin/etcd --config-file" in files.unit_file
+
+
+@pytest.mark.parametrize(
+    ("settings", "serves_v2"),
+    [
+        (Settings(), False),
+        (Settings(enable_v2=True), True),
+        (Settings(auth_enabled=False), True),
+        (Settings(tls=False), True),
+    ],
+)
+def test_its_v2_and_users_exclude_each_other_unless_asked_for(paths, settings, serves_v2):
+    assert EtcdEngine(paths).list_options(settings)["enable-v2"] is serves_v2
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import pytest
 from ops import testing
 
+from etcd_charm.cluster.facts import UserSpec
 from etcd_charm.cluster.steps import AddLearner, Promote, RestartMember, StartJoiner
 from etcd_charm.reconcile.credentials import now
 from etcd_charm.workload.certificates import issue_leaf, make_authority, read_common_name
@@ -191,8 +192,14 @@ def test_a_consumer_gets_a_complete_message_with_a_certificate_of_its_own(bench,
     consumer = testing.Relation(endpoint, remote_app_name="app")
     state = change(state, relations={*state.relations, consumer})
     state = b.run(b.context.on.relation_created(consumer), state)
+    assert "client_key" not in state.get_relation(consumer.id).local_unit_data
+    assert b.engine.wakes[-1] == (1, "making users")
+    state = b.run(b.context.on.update_status(), state)
+    name = f"{endpoint}-app-{consumer.id}"
+    assert b.engine.access[-1].users == (UserSpec(name, "all-keys"),)
+    state = b.run(b.context.on.update_status(), state)
     message = state.get_relation(consumer.id).local_unit_data
-    assert read_common_name(message["client_cert"]) == f"{endpoint}-app"
+    assert read_common_name(message["client_cert"]) == name
     assert "PRIVATE KEY" in message["client_key"]
     wanted = b.engine.prepared[-1]
     assert wanted.authorities.server.certificate.strip() in message["client_ca"]
@@ -212,6 +219,8 @@ def test_a_follower_publishes_what_the_leader_made(bench):
         b.context.on.relation_created(consumer),
         change(state, relations={*state.relations, consumer}),
     )
+    for _ in range(2):
+        state = b.run(b.context.on.update_status(), state)
     led = dict(state.get_relation(consumer.id).local_unit_data)
     empty = testing.Relation("db", remote_app_name="app", id=consumer.id)
     relations = {r for r in state.relations if r.id != consumer.id} | {empty}

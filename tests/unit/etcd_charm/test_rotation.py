@@ -1,0 +1,265 @@
+"""Authorities are replaced so that everybody trusts everybody all the time."""
+
+import datetime as dt
+import itertools
+import json
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from ops import testing
+
+from etcd_charm.cluster.facts import DataState, EngineFacts, PeerUnit, Rotation, UnitName
+from etcd_charm.cluster.rotation import decide_rotation, describe_step
+from etcd_charm.cluster.tls import decode_signed
+from etcd_charm.workload.certificates import (
+    cross_sign,
+    is_aging,
+    is_crl_usable,
+    issue_leaf,
+    make_authority,
+    make_crl,
+    make_key,
+    make_request,
+    read_request_names,
+    read_serial,
+)
+from etcd_charm.workload.key_files import KeyFiles, split_pem
+from tests.unit.etcd_charm.conftest import app_bag
+from tests.unit.etcd_charm.test_decisions import facts
+from tests.unit.etcd_charm.test_workload_files import NOW, authorities, make_wanted, paths
+
+__all__ = ["authorities", "paths"]
+
+TRUST = Rotation("r1", "peer", "trust")
+
+
+def running(**changes) -> EngineFacts:
+    fields = {"is_running": True, "data": DataState.OURS, "started_with": "new"}
+    return EngineFacts(**{**fields, **changes})
+
+
+def test_a_unit_shows_a_phase_only_when_its_engine_follows_it():
+    assert describe_step(facts(rotation=TRUST, wanted="new", engine=running())) == "r1 trust"
+    late = running(started_with="old")
+    assert describe_step(facts(rotation=TRUST, wanted="new", engine=late)) == ""
+
+
+@pytest.mark.parametrize(
+    ("phase", "shown", "outcome"),
+    [
+        ("trust", "r1 trust", Rotation("r1", "peer", "leaves")),
+        ("trust", "r0 trust", None),
+        ("trust", "", None),
+        ("leaves", "r1 trust", None),
+        ("leaves", "r1 leaves", ""),
+    ],
+)
+def test_row_19_the_leader_goes_on_when_all_units_follow(phase, shown, outcome):
+    peer = PeerUnit(UnitName("etcd/1"), rotation_step=shown)
+    rotation = Rotation("r1", "peer", phase)
+    known = facts(
+        1, rotation=rotation, wanted="new", engine=running(), peers=(peer,), is_leader=True
+    )
+    assert decide_rotation(known).rotation == outcome
+
+
+def rotate(bench, plane):
+    """Run a whole rotation on one unit; return what was trusted and used in each phase."""
+    b = bench()
+    state = b.found()
+    phases = [b.engine.prepared[-1].authorities]
+    state = b.run(b.context.on.action("rotate-ca", params={"plane": plane}), state)
+    for _ in range(6):
+        state = (
+            b.run(b.context.on.secret_changed(next(iter(state.secrets))), state)
+            if 0
+            else (b.run(b.context.on.update_status(), state))
+        )
+        b.engine.started_with = b.engine.fingerprint
+        phases.append(b.engine.prepared[-1].authorities)
+    return b, state, phases
+
+
+@pytest.mark.parametrize("plane", ["peer", "server", "client"])
+def test_row_19_trust_comes_before_leaves_and_goes_after_them(bench, plane):
+    _, state, phases = rotate(bench, plane)
+    trust = {"peer": "peers_trust", "client": "clients_trust", "server": "servers_trust"}[plane]
+    old = getattr(phases[0], plane)
+    new = getattr(phases[-1], plane)
+    assert old != new
+    for before, after in itertools.pairwise(phases):
+        signer = getattr(after, plane).certificate.strip()
+        assert signer in getattr(before, trust), "nobody signs who is not trusted yet"
+    kept = old.certificate.strip() in getattr(phases[-1], trust)
+    assert kept is (plane == "client"), "certificates that are out are signed by the old one"
+    assert "rotation" not in app_bag(state)
+
+
+def test_the_former_authority_of_clients_is_dropped_by_an_action(bench):
+    b, state, phases = rotate(bench, "client")
+    action = b.context.on.action("rotate-ca", params={"plane": "client", "drop-old": True})
+    state = b.run(action, state)
+    b.run(b.context.on.update_status(), state)
+    trusted = b.engine.prepared[-1].authorities.clients_trust
+    assert phases[0].client.certificate.strip() not in trusted
+    with pytest.raises(testing.ActionFailed, match="one authority only"):
+        b.run(action, state)
+
+
+def test_a_client_that_knows_only_the_old_authority_verifies_the_new_servers():
+    old, new = make_authority("old", NOW), make_authority("new", NOW)
+    leaf = issue_leaf(new, "etcd0", ["localhost"], NOW, serves=True)
+    chain = cross_sign(old, new)
+    store = x509.verification.Store([x509.load_pem_x509_certificate(old.certificate.encode())])
+    verifier = (
+        x509.verification.PolicyBuilder()
+        .store(store)
+        .time(NOW + dt.timedelta(days=1))
+        .build_server_verifier(x509.DNSName("localhost"))
+    )
+    certificates = [
+        x509.load_pem_x509_certificate(text.encode()) for text in (leaf.certificate, chain)
+    ]
+    assert len(verifier.verify(certificates[0], certificates[1:])) == 3
+
+
+def test_servers_show_the_chain_of_a_rotation(paths, authorities):
+    old = authorities.server
+    new = make_authority("new", NOW)
+    fields = {"peer": authorities.peer, "client": authorities.client, "server": new}
+    changed = type(authorities)(**fields, server_chain=cross_sign(old, new))
+    KeyFiles(paths).write(make_wanted(changed), NOW)
+    assert len(split_pem((paths.tls / "server.crt").read_text())) == 2
+
+
+def test_revoked_certificates_are_listed_and_the_list_is_stable(paths, authorities):
+    leaf = issue_leaf(authorities.client, "alice", (), NOW, serves=False)
+    serial = read_serial(leaf.certificate)
+    keys = KeyFiles(paths)
+    keys.write(make_wanted(authorities, revoked=(serial,)), NOW)
+    before = paths.revoked.read_bytes()
+    crl = x509.load_pem_x509_crl(before)
+    assert [entry.serial_number for entry in crl] == [serial]
+    keys.write(make_wanted(authorities, revoked=(serial,)), NOW + dt.timedelta(days=1))
+    assert paths.revoked.read_bytes() == before
+    assert not is_crl_usable(before.decode(), authorities.client, (), NOW)
+    assert make_crl(authorities.client, (), NOW) != before.decode()
+
+
+def test_a_leaf_ends_with_its_authority_at_the_latest(authorities):
+    late = NOW + dt.timedelta(days=3600)
+    leaf = issue_leaf(authorities.peer, "x", (), late, serves=True)
+    ends = x509.load_pem_x509_certificate(leaf.certificate.encode()).not_valid_after_utc
+    assert ends == NOW + dt.timedelta(days=3650)
+
+
+def sign(request: str, authority, now=NOW, days=365) -> dict:
+    """Answer a request as a provider of the CSR form does."""
+    parsed = x509.load_pem_x509_csr(request.encode())
+    issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
+    key = serialization.load_pem_private_key(authority.key.encode(), None)
+    names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(parsed.subject)
+        .issuer_name(issuer.subject)
+        .public_key(parsed.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(names.value, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return {
+        "certificate_signing_request": request,
+        "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        "ca": authority.certificate,
+        "chain": [],
+    }
+
+
+def answered(paths, authorities, authority, now=NOW, days=365):
+    keys = KeyFiles(paths)
+    wanted = make_wanted(authorities, wants_request=True)
+    keys.write(wanted, now)
+    requests = keys.keep_requests(wanted, now)
+    bag = {"certificates": json.dumps([sign(requests[0], authority, now, days)])}
+    related = decode_signed(requests, bag)
+    return keys, requests, make_wanted(authorities, wants_request=True, related_server=related)
+
+
+def test_the_key_of_a_request_never_leaves_the_unit(paths, authorities):
+    authority = make_authority("theirs", NOW)
+    keys, requests, wanted = answered(paths, authorities, authority)
+    assert "PRIVATE" not in requests[0]
+    assert read_request_names(requests[0]) >= {"10.0.0.1", "127.0.0.1", "localhost"}
+    keys.write(wanted, NOW)
+    assert (paths.tls / "server.key").read_text() == paths.server_key.read_text()
+    assert oct(paths.server_key.stat().st_mode & 0o777) == "0o600"
+    served = (paths.tls / "server.crt").read_text()
+    assert served == wanted.related_server.certificate
+    assert keys.keep_requests(wanted, NOW) == requests, "nothing new is asked for"
+
+
+def test_a_renewal_is_a_new_request_and_the_old_answer_serves_until_the_new_one(
+    paths, authorities
+):
+    authority = make_authority("theirs", NOW)
+    keys, requests, wanted = answered(paths, authorities, authority)
+    later = NOW + dt.timedelta(days=250)
+    assert is_aging(wanted.related_server.certificate, later)
+    both = keys.keep_requests(wanted, later)
+    assert both[1] == requests[0] != both[0]
+    assert keys.keep_requests(wanted, later) == both, "asked once"
+    rows = [sign(both[1], authority), sign(both[0], authority, later)]
+    related = decode_signed(both, {"certificates": json.dumps(rows)})
+    assert related.request == both[0], "the newest answer counts"
+    renewed = make_wanted(authorities, wants_request=True, related_server=related)
+    assert keys.keep_requests(renewed, later) == (both[0],)
+
+
+def test_a_request_with_other_names_is_made_when_the_names_change(paths, authorities):
+    keys = KeyFiles(paths)
+    first = keys.keep_requests(make_wanted(authorities, wants_request=True), NOW)
+    moved = make_wanted(authorities, wants_request=True)
+    addresses = type(moved.addresses)("10.0.0.9", "10.0.0.9", "10.0.0.9", "10.0.0.9")
+    moved = make_wanted(authorities, wants_request=True, addresses=addresses)
+    second = keys.keep_requests(moved, NOW)
+    assert "10.0.0.9" in read_request_names(second[0])
+    assert second[0] != first[0]
+
+
+def test_a_request_is_never_the_same_twice():
+    key = make_key()
+    assert make_request(key, "x", ["x"], "1") != make_request(key, "x", ["x"], "2")
+
+
+def test_an_answer_in_the_csr_form_reaches_the_files(bench, authorities):
+    b = bench()
+    state = b.found()
+    key = make_key()
+    b.engine.requests = (make_request(key, "10.0.0.1", ["10.0.0.1"], "1"),)
+    relation = testing.Relation("certificates", remote_app_name="ca")
+    state = testing.State(
+        leader=True, relations={*state.relations, relation}, secrets=state.secrets
+    )
+    state = b.run(b.context.on.relation_created(relation), state)
+    shown = state.get_relation(relation.id).local_unit_data
+    assert json.loads(shown["certificate_signing_requests"])[0]["ca"] is False
+    assert shown["common_name"], "and the legacy form is asked as well"
+    authority = make_authority("theirs", NOW)
+    bag = {"certificates": json.dumps([sign(b.engine.requests[0], authority)])}
+    with_answer = testing.Relation(
+        "certificates",
+        id=relation.id,
+        remote_app_name="ca",
+        remote_app_data=bag,
+        local_unit_data=shown,
+    )
+    relations = {r for r in state.relations if r.endpoint != "certificates"} | {with_answer}
+    state = testing.State(leader=True, relations=relations, secrets=state.secrets)
+    b.run(b.context.on.relation_changed(with_answer), state)
+    related = b.engine.prepared[-1].related_server
+    assert related is not None
+    assert related.key == ""
