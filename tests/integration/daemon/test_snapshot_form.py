@@ -13,7 +13,7 @@ import pytest
 
 from kvclient import Client
 from tests.integration.daemon.test_restore import control, read_v2, run_control
-from tests.kit.servers import Cluster, Process, free_ports, is_healthy
+from tests.kit.servers import Cluster, Process, command_of, free_ports, is_healthy
 from tests.kit.waiting import wait_for
 
 needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not here")
@@ -66,7 +66,8 @@ def read_all(endpoint: str) -> dict[str, str]:
 
 def start(engine: str, directory: Path, arguments: list[str]) -> Process:
     client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
-    command = [engine] if engine == "etcd" else [shutil.which("raftkvd") or "raftkvd"]
+    command = command_of(engine)
+    assert command is not None
     process = Process(
         "m0",
         [
@@ -163,7 +164,7 @@ def test_we_start_on_etcds(tmp_path: Path, way: str) -> None:
     control(
         "snapshot", "restore", str(path), "--data-dir", str(tmp_path / "r"), *RESTORED_AS, *flags
     )
-    process = start("raftkvd", tmp_path / "r", ["--initial-cluster", "m0=http://127.0.0.1:1"])
+    process = start("raftkv", tmp_path / "r", ["--initial-cluster", "m0=http://127.0.0.1:1"])
     try:
         assert read_all(process.client_url) == expected
         with Client([process.client_url]) as client:
@@ -180,7 +181,7 @@ def test_both_stores_come_back_and_revisions_never_go_back(
         "snapshot", "restore", str(path), "--data-dir", str(tmp_path / "r"), *RESTORED_AS,
         "--bump-revision", "1000", "--mark-compacted",
     )  # fmt: skip
-    process = start("raftkvd", tmp_path / "r", ["--initial-cluster", "m0=http://127.0.0.1:1"])
+    process = start("raftkv", tmp_path / "r", ["--initial-cluster", "m0=http://127.0.0.1:1"])
     try:
         assert read_all(process.client_url) == expected
         assert json.loads(read_v2(process, "dir/key"))["node"]["value"] == "two"
