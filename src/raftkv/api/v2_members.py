@@ -43,7 +43,11 @@ def encode_members(host: Host) -> bytes:
 
 
 def encode_peer_members(host: Host) -> bytes:
-    """The list as the peer port gives it to joining members and proxies: ids are numbers."""
+    """The list as the peer port gives it to joining members and proxies: ids are numbers.
+
+    A leader adds how far each follower acknowledged its log: a disk that holds less is an old one.
+    """
+    progress = host.progress()
     rows: list[dict[str, Any]] = []
     for _, member in sorted(host.membership.members.items()):
         row: dict[str, Any] = {"id": member.member_id, "peerURLs": list(member.peer_urls)}
@@ -53,6 +57,8 @@ def encode_peer_members(host: Host) -> bytes:
             row["name"] = member.name
         if member.client_urls:
             row["clientURLs"] = list(member.client_urls)
+        if member.member_id in progress:
+            row["matchIndex"] = progress[member.member_id].match
         rows.append(row)
     return json.dumps(rows, separators=(",", ":")).encode() + b"\n"
 

@@ -20,6 +20,7 @@ from raftkv.api.v3_maintenance import API_VERSION
 from raftkv.backend.errors import StorageError as BackendError
 from raftkv.log.errors import StorageError as LogError
 from raftkv.server import data_dir, flags, tls
+from raftkv.server.admission import check_not_older, check_not_seen
 from raftkv.server.config import Config, check, check_founding
 from raftkv.server.connection import Codec, Connection, Connections, Plane
 from raftkv.server.data_dir import Opened
@@ -113,6 +114,7 @@ class _Daemon:
         known: list[Member] = []
         if not is_restart:
             if config.is_new_cluster:
+                check_not_seen(config, contexts.dial)
                 data_dir.found_cluster(config)
             else:
                 data_dir.make_private(config)
@@ -124,6 +126,8 @@ class _Daemon:
         data_dir.check_same_cluster(config, opened, self._given)
         if config.force_new_cluster:
             force(opened, contexts.dial)
+        elif is_restart:
+            check_not_older(opened, contexts.dial)
         if opened.repaired_bytes:
             _LOG.warning("log: cut off %d bytes of an unfinished write", opened.repaired_bytes)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
