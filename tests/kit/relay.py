@@ -1,0 +1,109 @@
+"""The network between real members, in user space: each direction can be cut or slowed by itself.
+
+A relay stands before each member's peer port. Raft's messages go one way per connection, and the
+opening line says from whom, so a connection is a direction of a link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from dataclasses import dataclass, field
+
+HELLO = b"RKVPEER1\n"
+CHUNK_BYTES = 64 << 10
+
+
+@dataclass
+class Conditions:
+    """What the network does at the moment."""
+
+    cut: set[tuple[str, str]] = field(default_factory=set)
+    """Directions (from, to) in which nothing passes."""
+    delay_s: float = 0.0
+    """Each piece of bytes waits so long."""
+
+
+class Relays:
+    """All relays of a cluster, in a thread of their own."""
+
+    def __init__(self) -> None:
+        self.conditions = Conditions()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._servers: list[asyncio.Server] = []
+        self._names: dict[str, str] = {}
+        """Member id in hex to name, as it is learnt."""
+
+    def add(self, name: str, port: int, target_port: int) -> None:
+        """Relay one member's peer port."""
+
+        async def serve() -> None:
+            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> object:
+                return self._pass(name, target_port, reader, writer)
+
+            self._servers.append(await asyncio.start_server(accept, "127.0.0.1", port))
+
+        asyncio.run_coroutine_threadsafe(serve(), self._loop).result(10)
+
+    def learn(self, member_id: int, name: str) -> None:
+        """Directions are named by members' names; connections name ids."""
+        self._names[f"{member_id:x}"] = name
+
+    def stop(self) -> None:
+        """End all of it."""
+
+        async def close() -> None:
+            for server in self._servers:
+                server.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _pass(
+        self, to: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            first = await reader.readexactly(len(HELLO))
+            line = await reader.readline() if first == HELLO else b""
+            sender = json.loads(line)["from"] if line else ""
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+            return
+        try:
+            await self._hold(sender, to)
+            back.write(first + line)
+            await asyncio.gather(
+                self._pump(reader, back, sender, to), self._pump(there, writer, to, sender)
+            )
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            back.close()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sender: str, to: str
+    ) -> None:
+        while data := await reader.read(CHUNK_BYTES):
+            if self.conditions.delay_s:
+                await asyncio.sleep(self.conditions.delay_s)
+            await self._hold(sender, to)
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def _hold(self, sender: str, to: str) -> None:
+        """Nothing passes a cut; TCP delivers it late, as after a pause of the network."""
+        while self._is_cut(sender, to):
+            await asyncio.sleep(0.01)
+
+    def _is_cut(self, sender: str, to: str) -> bool:
+        return (self._names.get(sender, sender), self._names.get(to, to)) in self.conditions.cut
