@@ -53,6 +53,8 @@ class TlsFiles:
     """The one authority whose certificates may carry the name ``root``."""
     allowed_common_name: str = ""
     allowed_host: str = ""
+    is_self_signed: bool = False
+    """The member makes certificate and key itself; nobody is verified."""
     ciphers: tuple[str, ...] = ()
     """OpenSSL's names; TLS 1.3 chooses by itself, as in etcd."""
 
@@ -327,15 +329,22 @@ def _check_advertised(raw: RawConfig) -> None:
 
 
 def _tls_files(raw: RawConfig, prefix: str) -> TlsFiles:
+    cert_file, key_file = raw.text(f"{prefix}cert-file"), raw.text(f"{prefix}key-file")
+    is_self_signed = raw.switch(f"{prefix}auto-tls") and not cert_file and not key_file
+    if is_self_signed:
+        data_dir = Path(raw.text("data-dir") or f"{raw.text('name')}.etcd")
+        directory = data_dir / "fixtures" / ("peer" if prefix else "client")
+        cert_file, key_file = str(directory / "cert.pem"), str(directory / "key.pem")
     files = TlsFiles(
-        raw.text(f"{prefix}cert-file"),
-        raw.text(f"{prefix}key-file"),
+        cert_file,
+        key_file,
         raw.text(f"{prefix}trusted-ca-file"),
         raw.switch(f"{prefix}client-cert-auth"),
         raw.text("peer-crl-file" if prefix else "client-crl-file"),
         "" if prefix else raw.text("root-cert-ca-file"),
         raw.text("peer-cert-allowed-cn") if prefix else "",
         raw.text("peer-cert-allowed-hostname" if prefix else "client-cert-allowed-hostname"),
+        is_self_signed,
         _ciphers(raw.text("cipher-suites")),
     )
     if bool(files.cert_file) != bool(files.key_file):

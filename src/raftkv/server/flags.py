@@ -45,6 +45,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("key-file", "", "its key"),
     Flag("trusted-ca-file", "", "who signs client certificates"),
     Flag("client-cert-auth", False, "demand client certificates"),
+    Flag("auto-tls", False, "make a certificate for clients, when no --cert-file is given"),
     Flag("client-crl-file", "", "revoked client certificates"),
     Flag("client-cert-allowed-hostname", "", "a name that client certificates must be valid for"),
     Flag("root-cert-ca-file", "", "the only authority for client certificates with CN root"),
@@ -52,6 +53,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("peer-key-file", "", "its key"),
     Flag("peer-trusted-ca-file", "", "who signs members' certificates"),
     Flag("peer-client-cert-auth", False, "demand certificates of members"),
+    Flag("peer-auto-tls", False, "make a certificate for peers, when none is given"),
     Flag("peer-crl-file", "", "revoked certificates of members"),
     Flag("peer-cert-allowed-cn", "", "the common name that members' certificates must have"),
     Flag("peer-cert-allowed-hostname", "", "a name that members' certificates must be valid for"),
@@ -100,8 +102,6 @@ REFUSED: Final[dict[str, str]] = {
     "discovery-fallback": "bootstrap is static",
     "discovery-proxy": "bootstrap is static",
     "discovery-srv-name": "bootstrap is static",
-    "auto-tls": "not served yet; give --cert-file and --key-file",
-    "peer-auto-tls": "not served yet; give --peer-cert-file and --peer-key-file",
     "enable-pprof": "there is no Go runtime to profile",
     "debug": "use --log-level debug",
     "experimental-initial-corrupt-check": "not served yet",
@@ -221,6 +221,7 @@ _SECURITY_KEYS: Final = {
     "key-file": "key-file",
     "client-cert-auth": "client-cert-auth",
     "trusted-ca-file": "trusted-ca-file",
+    "auto-tls": "auto-tls",
 }
 _SECURITY_KEYS_OF: Final = {
     _PLANE: {

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from raftkv.server.config import Config, TlsFiles
+from raftkv.server.config import Config, TlsFiles, Url
 from raftkv.server.flags import ConfigError
 from raftkv.server.guard import Guard
 
@@ -44,6 +45,8 @@ def load(config: Config) -> Contexts:
         ConfigError: a file is missing, unreadable, or key and certificate do not belong together.
     """
     files = config.peer_tls
+    _make_self_signed(config.client_tls, (*config.listen_client, *config.listen_metrics))
+    _make_self_signed(files, config.listen_peer)
     members = peer = None
     if files.cert_file:
         members = server_context(files, plane="peer")
@@ -87,6 +90,19 @@ def load_proxy(config: Config) -> ProxyContexts:
         members=members,
         peers=peer_client_context(peer),
     )
+
+
+def _make_self_signed(files: TlsFiles, listen: Iterable[Url]) -> None:
+    if not files.is_self_signed:
+        return
+    # Only here: few members make their own certificates, and the library is large.
+    from raftkv.server.self_signed import ensure_self_signed  # noqa: PLC0415
+
+    directory = Path(files.cert_file).parent
+    try:
+        ensure_self_signed(directory, (url.host for url in listen))
+    except OSError as error:
+        raise ConfigError(f"cannot make a certificate in {directory}: {error.strerror}") from None
 
 
 def server_context(files: TlsFiles, *, plane: str, also_trusts: str = "") -> ssl.SSLContext:
@@ -139,7 +155,9 @@ def peer_client_context(files: TlsFiles) -> ssl.SSLContext:
     context.check_hostname = False
     if files.cert_file:
         _load(context, files, "peer")
-    if files.trusted_ca_file:
+    if files.is_self_signed:
+        context.verify_mode = ssl.CERT_NONE  # each made its own: there is nobody to vouch
+    elif files.trusted_ca_file:
         _trust(context, files.trusted_ca_file, "peer")
     else:
         context.load_default_certs()

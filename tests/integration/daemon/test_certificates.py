@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kvclient import Client, ClientTLS, KvClientError
 from tests.kit.authority import Authority
 from tests.kit.servers import Process, free_ports
 from tests.kit.waiting import wait_for
@@ -197,3 +198,49 @@ def introduce(server: Server, server_name: str) -> str:
         if not answer_bytes:
             raise ConnectionResetError("closed without a word")
         return answer_bytes.decode()
+
+
+def test_a_cluster_that_makes_its_own_certificates(tmp_path: Path) -> None:
+    ports = free_ports(6)
+    urls = [f"https://127.0.0.1:{port}" for port in ports]
+    cluster = ",".join(f"m{i}={urls[2 * i + 1]}" for i in range(3))
+    members = [
+        Process(
+            f"m{i}",
+            [
+                sys.executable, "-m", "raftkv", "--name", f"m{i}", "--auto-tls", "--peer-auto-tls",
+                "--data-dir", str(tmp_path / f"m{i}"), "--initial-cluster", cluster,
+                "--listen-client-urls", urls[2 * i], "--advertise-client-urls", urls[2 * i],
+                "--listen-peer-urls", urls[2 * i + 1],
+                "--initial-advertise-peer-urls", urls[2 * i + 1],
+            ],
+            urls[2 * i], urls[2 * i + 1], tmp_path / f"m{i}.log",
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    for member in members:
+        member.start()
+    try:
+        tls = ClientTLS(insecure_skip_verify=True)
+        with Client([member.client_url for member in members], tls=tls) as client:
+            wait_for(lambda: is_written(client), 20, "the cluster serves")
+            assert client.get(b"k") == b"v"
+        key = tmp_path / "m0" / "fixtures" / "client" / "key.pem"
+        assert key.stat().st_mode & 0o777 == 0o600
+        before = key.read_bytes()
+        members[0].kill()
+        members[0].start()
+        with Client([members[0].client_url], tls=tls) as client:
+            wait_for(lambda: is_written(client), 20, "it serves with the same certificate")
+        assert key.read_bytes() == before
+    finally:
+        for member in members:
+            member.kill()
+
+
+def is_written(client: Client) -> bool:
+    try:
+        client.put(b"k", b"v")
+    except KvClientError:
+        return False
+    return True

@@ -37,9 +37,12 @@ def test_all_spellings() -> None:
 
 
 def test_refused_flags_may_stay_off() -> None:
-    assert config("--auto-tls=false", ETCD_PROXY="off", ETCD_AUTO_TLS="false").name == "default"
-    with pytest.raises(ConfigError, match="ETCD_AUTO_TLS is refused"):
-        config(ETCD_AUTO_TLS="true")
+    assert (
+        config("--enable-pprof=false", ETCD_PROXY="off", ETCD_ENABLE_PPROF="false").name
+        == "default"
+    )
+    with pytest.raises(ConfigError, match="ETCD_ENABLE_PPROF is refused"):
+        config(ETCD_ENABLE_PPROF="true")
 
 
 def test_ids_are_etcds() -> None:
