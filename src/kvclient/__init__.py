@@ -4,6 +4,8 @@ from kvclient.auth_calls import AuthStatus, Permission
 from kvclient.client import Client, Member, MemberStatus, prefix_end
 from kvclient.connection import ClientTLS
 from kvclient.errors import KvClientError, LoginError, RequestError, Unavailable
+from kvclient.kept_lease import KeptLease
+from kvclient.lease_calls import Lease, LeaseTime
 from kvclient.maintenance_calls import Alarm, KeyValueHash
 
 __all__ = [
@@ -11,8 +13,11 @@ __all__ = [
     "AuthStatus",
     "Client",
     "ClientTLS",
+    "KeptLease",
     "KeyValueHash",
     "KvClientError",
+    "Lease",
+    "LeaseTime",
     "LoginError",
     "Member",
     "MemberStatus",

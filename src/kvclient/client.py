@@ -19,6 +19,7 @@ from kvclient.auth_calls import AuthCalls
 from kvclient.calls import R
 from kvclient.connection import ClientTLS, Connection, Metadata
 from kvclient.errors import LoginError, RequestError, Unavailable
+from kvclient.lease_calls import LeaseCalls
 from kvclient.maintenance_calls import MaintenanceCalls
 
 RETRY_PAUSE_S: Final = 0.05
@@ -57,7 +58,7 @@ class MemberStatus:
     """Of its key space."""
 
 
-class Client(AuthCalls, MaintenanceCalls):
+class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
     """A client of one cluster; every call ends within ``timeout_s``, whatever an endpoint does.
 
     Reads and membership questions move on to the next endpoint when one does not answer. Writes do
@@ -106,11 +107,25 @@ class Client(AuthCalls, MaintenanceCalls):
             connection.close()
         self._connections.clear()
 
+    def clone(self) -> Client:
+        """Another client like this one, with connections of its own: for another thread."""
+        return Client(
+            self.endpoints,
+            tls=self._tls,
+            timeout_s=self._timeout_s,
+            username=self._username,
+            password=self._password,
+        )
+
     # --- key space --------------------------------------------------------------------------
 
-    def put(self, key: bytes, value: bytes) -> int:
-        """Write a key; returns the revision."""
-        request = m.PutRequest(key, value)
+    def put(self, key: bytes, value: bytes, *, lease: int = 0) -> int:
+        """Write a key, perhaps hung on a lease; returns the revision.
+
+        Raises:
+            RequestError: there is no such lease.
+        """
+        request = m.PutRequest(key, value, lease)
         answer = self.call(b"/etcdserverpb.KV/Put", request, m.PutResponse, is_write=True)
         return _revision(answer.header)
 

@@ -15,6 +15,7 @@ from raftkv.api.host import Limits, Logins, Recheckable, Token
 from raftkv.api.logins import SimpleLogins
 from raftkv.api.services import UNARY, Unary
 from raftkv.api.v2_access import BasicLogins
+from raftkv.replica.leases import LeaseAsks, Leases
 from raftkv.replica.machine import Machine
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.tree_v2 import TreeV2
@@ -98,6 +99,9 @@ class OneMember:
         self.now_ms = 1_000_000
         self.applied_index = Index(10)
         self.bcrypt_cost = 4
+        self.lease_ttl_min_s = 2
+        self.clock = Leases(lambda: self.machine.lessor, 1000)
+        self.clock.lead(3)
         self.logins: Logins = cast(Logins, None)
         self.basic_logins: Any = BasicLogins(b"key")
         self.watch_streams: set[Recheckable] = set()
@@ -138,6 +142,15 @@ class OneMember:
 
     def read(self, token: Token) -> None:
         token.ready()
+
+    def ask_lease(self, kind: LeaseAsks, lease_id: int, token: Token) -> None:
+        self.clock.tick(self.now_ms)
+        answers, _ = self.clock.answer(((kind, lease_id),))
+        assert answers is not None
+        token.applied(answers[0])
+
+    def new_lease_id(self) -> int:
+        return 1 << 40
 
     def change_membership(self, change: Any, token: Token) -> None:
         token.ready()

@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from raftkv.lease.lessor import Lessor
 from raftkv.raft.messages import Append, Forward, Message, Snapshot
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, SendSnapshot
@@ -65,6 +66,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.commands: list[str] = []
+        self.lessor = Lessor()
 
     def apply(
         self,

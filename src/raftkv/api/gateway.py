@@ -9,17 +9,27 @@ from etcdwire import messages as m
 from etcdwire.errors import HTTP_STATUS, ApiError, Code
 from etcdwire.json_v3 import JsonError, dumps, loads, to_json
 from etcdwire.protobuf import DecodeError, Message, decode, encode
-from raftkv.api import v3_maintenance
+from raftkv.api import v3_lease, v3_maintenance
 from raftkv.api.access import Level, admit, caller_of, dispatch
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest, method_not_allowed
-from raftkv.api.services import SNAPSHOT_GATEWAY, UNARY_BY_GATEWAY, WATCH_GATEWAY
+from raftkv.api.services import (
+    KEEP_ALIVE_GATEWAY,
+    SNAPSHOT_GATEWAY,
+    UNARY_BY_GATEWAY,
+    WATCH_GATEWAY,
+)
 from raftkv.api.v3_watch import WatchStream
 
 
 def is_gateway_path(path: str) -> bool:
     """Whether the gateway knows this path."""
-    return path in UNARY_BY_GATEWAY or path in WATCH_GATEWAY or path in SNAPSHOT_GATEWAY
+    return (
+        path in UNARY_BY_GATEWAY
+        or path in WATCH_GATEWAY
+        or path in SNAPSHOT_GATEWAY
+        or path in KEEP_ALIVE_GATEWAY
+    )
 
 
 def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
@@ -39,6 +49,9 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
             lambda: v3_maintenance.snapshot(host, stream),
             _JsonCall(reply, m.SnapshotResponse).fail,
         )
+        return
+    if request.path in KEEP_ALIVE_GATEWAY:
+        _keep_alive(host, request, reply)
         return
     method = UNARY_BY_GATEWAY[request.path]
     call = _JsonCall(reply, method.response)
@@ -117,6 +130,43 @@ class _ResultStream:
             self._started = True
             self._reply.start(200, (JSON,))
         self._reply.send(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+
+
+def _keep_alive(host: Host, request: HttpRequest, reply: HttpReply) -> None:
+    """One keep-alive; its answer is a stream of one document."""
+    call = _JsonCall(reply, m.LeaseKeepAliveResponse)
+    stream = _ResultStream(reply, m.LeaseKeepAliveResponse)
+    try:
+        data = encode(loads(m.LeaseKeepAliveRequest, request.body))
+    except JsonError as error:
+        call.fail(ApiError(Code.INVALID_ARGUMENT, str(error)))
+        return
+    admit(
+        host,
+        caller_of(request.headers, request.common_name),
+        Level.USER,
+        lambda: v3_lease.keep_alive(host, _OneResult(stream, call), data),
+        call.fail,
+    )
+
+
+class _OneResult:
+    """A streamed answer of one message, or an error in its place."""
+
+    __slots__ = ("_call", "_stream")
+
+    def __init__(self, stream: _ResultStream, call: _JsonCall) -> None:
+        self._stream = stream
+        self._call = call
+
+    def ok(self, body: bytes) -> None:
+        """Send it."""
+        self._stream.send(body)
+        self._stream.finish()
+
+    def fail(self, error: ApiError) -> None:
+        """Answer with the error."""
+        self._call.fail(error)
 
 
 def _watch(host: Host, request: HttpRequest, reply: HttpReply) -> None:

@@ -10,6 +10,7 @@ from etcdwire import errors
 from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
 from raftkv.replica.effects import Rejected, Rejection
+from raftkv.replica.leases import LeaseAsks
 from raftkv.replica.machine import Machine
 from raftkv.replica.views import FollowerProgress
 from raftkv.values import ClusterId, Index, MemberId, Membership, MembershipChange, Term
@@ -81,6 +82,7 @@ class Host(Protocol):
     logins: Logins
     bcrypt_cost: int
     basic_logins: BasicLogins
+    lease_ttl_min_s: int
     watch_streams: set[Recheckable]
     """Open Watch calls: they end when their user loses the right to them."""
 
@@ -134,6 +136,12 @@ class Host(Protocol):
 
     def read(self, token: Token) -> None:
         """Call ``token.ready`` when a linearizable read may be answered."""
+
+    def ask_lease(self, kind: LeaseAsks, lease_id: int, token: Token) -> None:
+        """Ask the leader about a lease; ``token.applied`` gets a ``LeaseAnswer``."""
+
+    def new_lease_id(self) -> int:
+        """A random id: positive, 63 bits."""
 
     def change_membership(self, change: MembershipChange, token: Token) -> None:
         """Propose one membership change."""

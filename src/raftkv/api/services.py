@@ -9,7 +9,7 @@ from typing import Final
 from etcdwire import messages as m
 from etcdwire import messages_auth as ma
 from etcdwire.protobuf import Message
-from raftkv.api import v3_auth, v3_cluster, v3_kv, v3_maintenance
+from raftkv.api import v3_auth, v3_cluster, v3_kv, v3_lease, v3_maintenance
 from raftkv.api.access import Level
 from raftkv.api.calls import Call
 from raftkv.api.host import Host
@@ -35,6 +35,7 @@ _KV: Final = b"/etcdserverpb.KV/"
 _CLUSTER: Final = b"/etcdserverpb.Cluster/"
 _MAINTENANCE: Final = b"/etcdserverpb.Maintenance/"
 _AUTH: Final = b"/etcdserverpb.Auth/"
+_LEASE: Final = b"/etcdserverpb.Lease/"
 
 UNARY: Final = (
     Unary(_KV + b"Put", m.PutRequest, m.PutResponse, v3_kv.put, "/kv/put"),
@@ -115,6 +116,34 @@ UNARY: Final = (
         v3_maintenance.move_leader,
         "/maintenance/transfer-leadership",
         Level.ROOT,
+    ),
+    Unary(
+        _LEASE + b"LeaseGrant",
+        m.LeaseGrantRequest,
+        m.LeaseGrantResponse,
+        v3_lease.grant,
+        "/lease/grant",
+    ),
+    Unary(
+        _LEASE + b"LeaseRevoke",
+        m.LeaseRevokeRequest,
+        m.LeaseRevokeResponse,
+        v3_lease.revoke,
+        "/lease/revoke",
+    ),
+    Unary(
+        _LEASE + b"LeaseTimeToLive",
+        m.LeaseTimeToLiveRequest,
+        m.LeaseTimeToLiveResponse,
+        v3_lease.time_to_live,
+        "/lease/timetolive",
+    ),
+    Unary(
+        _LEASE + b"LeaseLeases",
+        m.LeaseLeasesRequest,
+        m.LeaseLeasesResponse,
+        v3_lease.leases,
+        "/lease/leases",
     ),
     Unary(
         _MAINTENANCE + b"HashKV",
@@ -269,14 +298,22 @@ UNARY: Final = (
     ),
 )
 UNARY_BY_PATH: Final = {method.path: method for method in UNARY}
+_PREFIXES: Final = ("/v3", "/v3beta", "/v3alpha")
+_OTHER_PATHS: Final = {
+    "/kv/lease/revoke": "/lease/revoke",
+    "/kv/lease/timetolive": "/lease/timetolive",
+    "/kv/lease/leases": "/lease/leases",
+}
+"""Of etcd 3.1, still served by 3.4."""
+_GATEWAY: Final = {method.gateway: method for method in UNARY if method.gateway}
+_GATEWAY.update({path: _GATEWAY[other] for path, other in _OTHER_PATHS.items()})
 UNARY_BY_GATEWAY: Final = {
-    f"{prefix}{method.gateway}": method
-    for method in UNARY
-    if method.gateway
-    for prefix in ("/v3", "/v3beta", "/v3alpha")
+    f"{prefix}{path}": method for path, method in _GATEWAY.items() for prefix in _PREFIXES
 }
 WATCH_PATH: Final = b"/etcdserverpb.Watch/Watch"
 SNAPSHOT_PATH: Final = _MAINTENANCE + b"Snapshot"
+KEEP_ALIVE_PATH: Final = _LEASE + b"LeaseKeepAlive"
+KEEP_ALIVE_GATEWAY: Final = frozenset(f"{p}/lease/keepalive" for p in _PREFIXES)
 WATCH_GATEWAY: Final = frozenset(f"{p}/watch" for p in ("/v3", "/v3beta", "/v3alpha"))
 SNAPSHOT_GATEWAY: Final = frozenset(
     f"{p}/maintenance/snapshot" for p in ("/v3", "/v3beta", "/v3alpha")

@@ -39,8 +39,6 @@ def put(host: Host, call: Call, data: bytes) -> None:
     check_put(request)
     if call.identity is not None:
         policy.check_put(call.identity.rights, request)
-    if request.lease:
-        raise errors.LEASE_NOT_FOUND
     _check_size(host, data)
     _check_quota(host)
     propose(host, call, _PUT + data)
@@ -112,7 +110,6 @@ def txn(host: Host, call: Call, data: bytes) -> None:
     check_txn(request, host.limits.max_txn_ops)
     if call.identity is not None:
         policy.check_txn(call.identity.rights, request)
-    _check_leases(request)
     _check_size(host, data)
     if not _is_read_only(request):
         if any(operation.request_put is not None for operation in _operations(request)):
@@ -190,12 +187,6 @@ def _operations(request: TxnRequest) -> list[RequestOp]:
             if operation.request_txn is not None:
                 stack.append(operation.request_txn)
     return out
-
-
-def _check_leases(request: TxnRequest) -> None:
-    for operation in _operations(request):
-        if operation.request_put is not None and operation.request_put.lease:
-            raise errors.LEASE_NOT_FOUND
 
 
 def _is_read_only(request: TxnRequest) -> bool:

@@ -182,6 +182,24 @@ class TransferRequest:
     target: MemberId
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseAsk:
+    """Questions of the sender's clients about leases: (kind, lease id) of each."""
+
+    term: ClassVar[Term] = NO_TERM
+    sequence: int
+    rows: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    """(seconds left, seconds granted) of each question; none at all: ask the leader."""
+
+    term: ClassVar[Term] = NO_TERM
+    sequence: int
+    rows: tuple[tuple[int, int], ...]
+
+
 Message = (
     PreVote
     | PreVoteReply
@@ -201,4 +219,6 @@ Message = (
     | ReadIndex
     | ReadIndexReply
     | TransferRequest
+    | LeaseAsk
+    | LeaseReply
 )

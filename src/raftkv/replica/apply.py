@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from raftkv.lease.lessor import Lessor
 from raftkv.values import Index, Term
 
 
 class StateMachine(Protocol):
     """The replicated state. Called strictly in log order, each accepted batch exactly once."""
+
+    @property
+    def lessor(self) -> Lessor:
+        """Its leases."""
 
     def apply(
         self,

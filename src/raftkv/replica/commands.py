@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,12 @@ class CommandKind(enum.IntEnum):
     """As ``ALARM``, raised or ended by a member itself."""
     MEMBER_COMPACT = 12
     """As ``COMPACT``, by the leader itself."""
+    LEASE_GRANT = 13
+    LEASE_REVOKE = 14
+    LEASE_EXPIRE = 15
+    """By a leader, of what its clock says; void in another term."""
+    LEASE_CHECKPOINT = 16
+    """By a leader: how much is left of leases; void in another term."""
 
 
 CLIENT_KINDS: Final = frozenset(
@@ -45,6 +52,8 @@ CLIENT_KINDS: Final = frozenset(
         CommandKind.COMPACT,
         CommandKind.AUTH,
         CommandKind.ALARM,
+        CommandKind.LEASE_GRANT,
+        CommandKind.LEASE_REVOKE,
     },
 )
 """What clients ask for: with auth on it is only applied inside ``AS_USER``."""
@@ -205,3 +214,58 @@ def decode_alarm(data: bytes) -> tuple[bool, int, int]:
     """(whether it is raised, member, alarm)."""
     _, is_raised, member, alarm = _ALARM.unpack(data)
     return bool(is_raised), member, alarm
+
+
+_GRANT: Final = struct.Struct(">Bqq")
+"""Kind, lease, seconds."""
+_REVOKE: Final = struct.Struct(">Bq")
+_TERM: Final = struct.Struct(">BQ")
+"""Kind and the term that the proposer led in; leases follow."""
+_LEASE: Final = struct.Struct(">q")
+_LEFT: Final = struct.Struct(">qq")
+
+
+def encode_grant(lease_id: int, ttl_s: int) -> bytes:
+    """Make a lease."""
+    return _GRANT.pack(CommandKind.LEASE_GRANT, lease_id, ttl_s)
+
+
+def decode_grant(data: bytes) -> tuple[int, int]:
+    """(lease, seconds)."""
+    _, lease_id, ttl_s = _GRANT.unpack(data)
+    return lease_id, ttl_s
+
+
+def encode_revoke(lease_id: int) -> bytes:
+    """End a lease and delete its keys, because a client wants it."""
+    return _REVOKE.pack(CommandKind.LEASE_REVOKE, lease_id)
+
+
+def decode_revoke(data: bytes) -> int:
+    """The lease."""
+    lease_id: int = _REVOKE.unpack(data)[1]
+    return lease_id
+
+
+def encode_lease_expire(term: int, lease_ids: Sequence[int]) -> bytes:
+    """End leases whose time is over, says the leader of this term."""
+    head = _TERM.pack(CommandKind.LEASE_EXPIRE, term)
+    return head + b"".join(_LEASE.pack(lease_id) for lease_id in lease_ids)
+
+
+def decode_lease_expire(data: bytes) -> tuple[int, list[int]]:
+    """(term, leases)."""
+    _, term = _TERM.unpack_from(data)
+    return term, [row[0] for row in _LEASE.iter_unpack(data[_TERM.size :])]
+
+
+def encode_checkpoint(term: int, left: Sequence[tuple[int, int]]) -> bytes:
+    """So many seconds are left of these leases, says the leader of this term."""
+    head = _TERM.pack(CommandKind.LEASE_CHECKPOINT, term)
+    return head + b"".join(_LEFT.pack(*pair) for pair in left)
+
+
+def decode_checkpoint(data: bytes) -> tuple[int, list[tuple[int, int]]]:
+    """(term, (lease, seconds) of each)."""
+    _, term = _TERM.unpack_from(data)
+    return term, [(row[0], row[1]) for row in _LEFT.iter_unpack(data[_TERM.size :])]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from raftkv.raft.messages import Message
 from raftkv.raft.outputs import LogWrite
+from raftkv.replica.leases import LeaseAnswer
 from raftkv.values import Index, MemberId, Term
 
 
@@ -91,6 +92,10 @@ class Effects:
     reads_ready: list[object] = field(default_factory=list)
     membership_done: list[object] = field(default_factory=list)
     """Tokens of this member's own membership changes and transfers that took effect."""
+    lease_answers: list[tuple[object, LeaseAnswer]] = field(default_factory=list)
+    """(token, answer) of this member's own questions."""
+    propose: list[bytes] = field(default_factory=list)
+    """Commands that this member itself wants proposed; nobody waits for their results."""
     applied: Index | None = None
     """Set when the applied index moved in this step."""
     trim_log_to: Index | None = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from raftkv.raft.messages import Message
+from raftkv.replica.leases import LeaseQuestion
 from raftkv.values import Index, MemberId, MembershipChange, Term
 
 _NO_INDEX = Index(0)
@@ -14,7 +15,13 @@ _NO_TERM = Term(0)
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick of the logical clock (production: a tenth of the election timeout or less)."""
+    """One tick of the logical clock (production: a tenth of the election timeout or less).
+
+    ``clock_ms`` is a clock that leases are measured by; it need not be the same on all members,
+    and a jump of it is noticed.
+    """
+
+    clock_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,13 @@ class Read:
     """Linearizable reads gathered in one loop turn; tokens come back in ``reads_ready``."""
 
     tokens: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class AskLeases:
+    """Questions about leases, gathered in one loop turn."""
+
+    questions: Sequence[LeaseQuestion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,7 @@ Input = (
     | Propose
     | ProposeMembership
     | Read
+    | AskLeases
     | Persisted
     | Synced
     | SnapshotInstalled

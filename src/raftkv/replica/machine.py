@@ -15,38 +15,62 @@ from etcdwire.errors import (
     AUTH_NOT_ENABLED,
     AUTH_OLD_REVISION,
     CORRUPT,
+    LEASE_NOT_FOUND,
     NO_SPACE,
+    PERMISSION_DENIED,
     USER_EMPTY,
     RequestError,
 )
 from etcdwire.hot import decode_put
 from etcdwire.messages import DeleteRangeRequest, TxnRequest
 from etcdwire.protobuf import decode
+from raftkv.auth.rights import Rights
 from raftkv.auth.state import REQUESTS, AuthOp, AuthState
 from raftkv.auth.tokens import SimpleTokens
 from raftkv.backend.schema import Table
+from raftkv.lease.lessor import Lessor
 from raftkv.replica.commands import (
     CLIENT_KINDS,
     CommandKind,
     MethodV2,
     decode_alarm,
     decode_as_user,
+    decode_checkpoint,
     decode_compact,
     decode_expire,
+    decode_grant,
+    decode_lease_expire,
     decode_login,
+    decode_revoke,
     decode_v2,
 )
 from raftkv.store.alarms import Alarms
 from raftkv.store.errors_v2 import RAFT_INTERNAL, V2Error
 from raftkv.store.mvcc import Change, KeyValueStore
 from raftkv.store.tree_v2 import EventV2, TreeV2
-from raftkv.store.txn import apply_delete, apply_put, apply_txn, has_puts
+from raftkv.store.txn import apply_delete, apply_put, apply_txn, has_puts, leases_of
 from raftkv.values import Index, Term
 from raftkv.watch.history_v2 import HistoryV2
 from raftkv.watch.hub import WatchHub
 
 _KEY_SPACE_KINDS: Final = frozenset(
-    {CommandKind.PUT, CommandKind.DELETE_RANGE, CommandKind.TXN, CommandKind.COMPACT}
+    {
+        CommandKind.PUT,
+        CommandKind.DELETE_RANGE,
+        CommandKind.TXN,
+        CommandKind.COMPACT,
+        CommandKind.LEASE_GRANT,
+        CommandKind.LEASE_REVOKE,
+    }
+)
+_LEASE_USERS: Final = frozenset({CommandKind.PUT, CommandKind.TXN, CommandKind.LEASE_REVOKE})
+_LEASE_KINDS: Final = frozenset(
+    {
+        CommandKind.LEASE_GRANT,
+        CommandKind.LEASE_REVOKE,
+        CommandKind.LEASE_EXPIRE,
+        CommandKind.LEASE_CHECKPOINT,
+    }
 )
 _SHRINKING: Final = frozenset({MethodV2.DELETE, MethodV2.COMPARE_AND_DELETE})
 
@@ -69,11 +93,14 @@ class Machine:
         tree: TreeV2,
         auth: AuthState | None = None,
         alarms: Alarms | None = None,
+        lessor: Lessor | None = None,
     ) -> None:
         self.kv = kv
         self.tree = tree
         self.auth = auth or AuthState()
         self.alarms = alarms or Alarms()
+        self.lessor = lessor or Lessor()
+        kv.use_leases(self.lessor)
         self.is_guarded = False
         """Whether commands have to be looked at: auth is on, or an alarm."""
         self.tokens = SimpleTokens()
@@ -81,6 +108,7 @@ class Machine:
         self.history_v2 = HistoryV2(tree.index)
         self._rows: list[Change] = []
         self._index = Index(0)
+        self._term = Term(0)
         self._note_guards()
 
     def _note_guards(self) -> None:
@@ -95,6 +123,7 @@ class Machine:
         self.tree = other.tree
         self.auth = other.auth
         self.alarms = other.alarms
+        self.lessor = other.lessor
         self._note_guards()
         self.history_v2 = HistoryV2(other.tree.index)
         self._rows = []
@@ -103,17 +132,28 @@ class Machine:
         """Hand over everything since the last call."""
         others = [(Table.AUTH, key, row) for key, row in self.auth.writes.items()]
         others += [(Table.ALARMS, key, row) for key, row in self.alarms.writes.items()]
+        others += [
+            (Table.LEASES, lease_id.to_bytes(8, "big", signed=True), row)
+            for lease_id, row in self.lessor.writes.items()
+        ]
         taken = Unflushed(self._rows, self.tree.writes, others)
         self._rows = []
         self.tree.writes = {}
         self.auth.writes = {}
         self.alarms.writes = {}
+        self.lessor.writes = {}
         return taken
 
     @property
     def has_unflushed(self) -> bool:
         """Whether a flush would write rows."""
-        return bool(self._rows or self.tree.writes or self.auth.writes or self.alarms.writes)
+        return bool(
+            self._rows
+            or self.tree.writes
+            or self.auth.writes
+            or self.alarms.writes
+            or self.lessor.writes
+        )
 
     def apply(
         self,
@@ -124,8 +164,9 @@ class Machine:
         /,
     ) -> Sequence[object]:
         """Apply one batch (see ``StateMachine.apply``)."""
-        del term, local
+        del local
         self._index = index
+        self._term = term
         apply = self._apply_guarded if self.is_guarded else self._apply_one
         return [apply(command) for command in commands]
 
@@ -138,10 +179,15 @@ class Machine:
         """
         kind = command[0]
         if kind == CommandKind.AS_USER:
-            _, revision, command = decode_as_user(command)
-            if revision != self.auth.revision and self.auth.enabled:
-                return AUTH_OLD_REVISION
+            name, revision, command = decode_as_user(command)
             kind = command[0]
+            if self.auth.enabled:
+                if revision != self.auth.revision:
+                    return AUTH_OLD_REVISION
+                if self.lessor.leases and kind in _LEASE_USERS:
+                    rights = self.auth.rights_of(name)
+                    if rights is None or not self._may_use_leases(rights, kind, command):
+                        return PERMISSION_DENIED
         elif kind in CLIENT_KINDS and self.auth.enabled:
             return USER_EMPTY  # proposed before auth was on
         if self.alarms.active:
@@ -150,13 +196,33 @@ class Machine:
                 return refusal
         return self._apply_one(command)
 
+    def _may_use_leases(self, rights: Rights, kind: int, command: bytes) -> bool:
+        """Whether the caller may write every key of the leases that a command ties to or ends.
+
+        Else it could end a lease, or keep it from ending, under keys that are not its own. This
+        depends on the keys of this moment, so it is not checked before.
+        """
+        if kind == CommandKind.PUT:
+            lease_ids = {decode_put(command[1:]).lease}
+        elif kind == CommandKind.TXN:
+            lease_ids = leases_of(decode(TxnRequest, command[1:]))
+        else:
+            lease_ids = {decode_revoke(command)}
+        leases = self.lessor.leases
+        return rights.is_root or all(
+            rights.may_write(key)
+            for lease_id in lease_ids
+            if lease_id in leases
+            for key in leases[lease_id].keys
+        )
+
     def _find_alarm(self, kind: int, command: bytes) -> object:
         """Why an alarm forbids a command; None when it does not."""
         if self.alarms.is_corrupt and kind in _KEY_SPACE_KINDS:
             return CORRUPT
         if not self.alarms.is_full:
             return None
-        if kind == CommandKind.PUT:
+        if kind in (CommandKind.PUT, CommandKind.LEASE_GRANT):
             return NO_SPACE
         if kind == CommandKind.TXN and has_puts(decode(TxnRequest, command[1:])):
             return NO_SPACE
@@ -203,6 +269,8 @@ class Machine:
                 return self._apply_login(command)
             if kind in (CommandKind.ALARM, CommandKind.MEMBER_ALARM):
                 return self._apply_alarm(command)
+            if kind in _LEASE_KINDS:
+                return self._apply_lease(kind, command)
         except (RequestError, V2Error) as error:
             return error
         raise ValueError(f"unknown command kind {kind}: a newer version wrote it")
@@ -284,3 +352,30 @@ class Machine:
             concerned = self.alarms.deactivate(member, kind)
         self._note_guards()
         return self.kv.revision, b"\1" if concerned else b""
+
+    def _apply_lease(self, kind: int, data: bytes) -> tuple[int, bytes] | None:
+        lessor = self.lessor
+        if kind == CommandKind.LEASE_GRANT:
+            lessor.grant(*decode_grant(data))
+        elif kind == CommandKind.LEASE_REVOKE:
+            lease = lessor.leases.get(decode_revoke(data))
+            if lease is None:
+                raise LEASE_NOT_FOUND
+            self._delete_keys(sorted(lease.keys))
+            lessor.remove(lease)
+        elif kind == CommandKind.LEASE_EXPIRE:
+            term, lease_ids = decode_lease_expire(data)
+            if not lessor.is_void(term, self._term):
+                lessor.expire(lease_ids, self._delete_keys)
+        else:
+            term, left = decode_checkpoint(data)
+            if not lessor.is_void(term, self._term):
+                for lease_id, left_s in left:
+                    lessor.checkpoint(lease_id, left_s)
+        return self.kv.revision, b""
+
+    def _delete_keys(self, keys: list[bytes]) -> None:
+        """Delete keys as one revision."""
+        self.kv.begin()
+        self.kv.delete_keys(keys)
+        self._publish(self.kv.commit())

@@ -32,6 +32,8 @@ from raftkv.raft.messages import (
     ForwardRefused,
     Heartbeat,
     HeartbeatReply,
+    LeaseAsk,
+    LeaseReply,
     Message,
     PreVote,
     PreVoteReply,
@@ -63,6 +65,8 @@ _QQQ = struct.Struct("<QQQ")
 _QQQB = struct.Struct("<QQQ?")
 _QQQQ = struct.Struct("<QQQQ")
 _REFUSED = struct.Struct("<QQHH")
+_ASK = struct.Struct("<Bq")
+_ANSWER = struct.Struct("<qq")
 _FORWARD = struct.Struct("<B")
 _crc32 = zlib.crc32
 _ENTRY_KINDS: Final = {int(kind): kind for kind in EntryKind}
@@ -87,6 +91,8 @@ _KINDS: Final[dict[type, int]] = {
     TransferRequest: 16,
     Snapshot: 17,
     Commit: 18,
+    LeaseAsk: 19,
+    LeaseReply: 20,
 }
 _APPEND_KIND: Final = 1
 
@@ -184,6 +190,10 @@ def _encode_body(message: Message) -> bytes:
         return _Q.pack(message.target)
     if isinstance(message, Snapshot):
         return _QQQ.pack(message.term, message.index, message.snapshot_term)
+    if isinstance(message, LeaseAsk):
+        return _Q.pack(message.sequence) + b"".join(_ASK.pack(*row) for row in message.rows)
+    if isinstance(message, LeaseReply):
+        return _Q.pack(message.sequence) + b"".join(_ANSWER.pack(*row) for row in message.rows)
     assert isinstance(message, ForwardRefused)
     reason, detail = message.reason.encode(), message.detail.encode()
     head = _REFUSED.pack(message.incarnation, message.sequence, len(reason), len(detail))
@@ -213,6 +223,11 @@ def _decode_read_reply(body: bytes) -> ReadIndexReply:
     return ReadIndexReply(context, Index(index))
 
 
+def _decode_rows(body: bytes, row: struct.Struct) -> tuple[int, tuple[tuple[int, int], ...]]:
+    (sequence,) = _Q.unpack_from(body)
+    return sequence, tuple((first, second) for first, second in row.iter_unpack(body[8:]))
+
+
 def _decode_snapshot(body: bytes) -> Snapshot:
     term, index, snapshot_term = _QQQ.unpack(body)
     return Snapshot(Term(term), Index(index), Term(snapshot_term))
@@ -236,6 +251,8 @@ _DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     16: _decode_transfer,
     17: _decode_snapshot,
     18: lambda body: Commit(*_QQ.unpack(body)),
+    19: lambda body: LeaseAsk(*_decode_rows(body, _ASK)),
+    20: lambda body: LeaseReply(*_decode_rows(body, _ANSWER)),
 }
 
 

@@ -17,6 +17,8 @@ from raftkv.raft.leader import Leader
 from raftkv.raft.messages import (
     Forward,
     ForwardRefused,
+    LeaseAsk,
+    LeaseReply,
     ReadIndex,
     ReadIndexReply,
     TransferRequest,
@@ -37,6 +39,7 @@ from raftkv.replica.effects import (
     SendSnapshot,
 )
 from raftkv.replica.inputs import (
+    AskLeases,
     Boot,
     Input,
     PeerMessage,
@@ -51,6 +54,7 @@ from raftkv.replica.inputs import (
     TransferLeadership,
     Unreachable,
 )
+from raftkv.replica.leases import LeaseAnswer, LeaseRound, Leases, Rows
 from raftkv.replica.membership import encode_change
 from raftkv.replica.proposals import PendingBatch, Proposals
 from raftkv.replica.reads import Reads
@@ -78,6 +82,7 @@ class Replica(ReplicaViews):
         "_incarnation",
         "_is_tick",
         "_leadership",
+        "_leases",
         "_reads",
         "_settings",
         "_synced",
@@ -86,14 +91,21 @@ class Replica(ReplicaViews):
     )
 
     def __init__(
-        self, settings: RaftSettings, boot: Boot, machine: StateMachine, seed: int
+        self,
+        settings: RaftSettings,
+        boot: Boot,
+        machine: StateMachine,
+        seed: int,
+        lease_extra_ms: int = 1000,
     ) -> None:
+        """``lease_extra_ms``: one election time-out; see ``lease.clock``."""
         self.member_id = boot.member_id
         self._settings = settings
         self._incarnation = boot.incarnation
         self._effects = Effects()
         self._proposals = Proposals(self._lose)
         self._reads = Reads(boot.incarnation)
+        self._leases = Leases(lambda: machine.lessor, lease_extra_ms)
         self._transfers = Transfers(2 * settings.election_ticks)
         self._tick = 0
         self._is_tick = False
@@ -104,6 +116,7 @@ class Replica(ReplicaViews):
             Propose: self._take_propose,
             ProposeMembership: self._take_propose_membership,
             Read: self._take_read,
+            AskLeases: self._take_ask_leases,
             Persisted: self._take_persisted,
             Synced: self._take_synced,
             SnapshotInstalled: self._take_snapshot_installed,
@@ -163,7 +176,13 @@ class Replica(ReplicaViews):
             self._take_snapshot_outputs()
         if has_reads:
             self._confirm_reads()
-            effects.reads_ready.extend(self._reads.take_ready(log.applied))
+            ready = self._reads.take_ready(log.applied)
+            if self._leases.rounds_count:
+                ready = self._answer_rounds(ready)
+            effects.reads_ready.extend(ready)
+            if outputs.messages:  # answers to other members' questions about leases
+                effects.send += [Send(to, message) for to, message in outputs.messages]
+                outputs.messages = []
         if state.term != self._leadership[1] or state.leader_id != self._leadership[0]:
             self._note_leadership()
         if effects.removed:
@@ -182,7 +201,8 @@ class Replica(ReplicaViews):
             outputs.install = None
 
     def _reject_pending(self) -> None:
-        tokens = [*self._proposals.drain(), *self._reads.drain()]
+        reads = self._drop_rounds(self._reads.drain())
+        tokens = [*self._proposals.drain(), *reads, *self._leases.drain()]
         if tokens:
             self._reject(tokens, Rejection.REMOVED)
 
@@ -194,12 +214,18 @@ class Replica(ReplicaViews):
 
     # ---- inputs ----------------------------------------------------------------------
 
-    def _take_tick(self, _: Tick) -> None:
+    def _take_tick(self, tick: Tick) -> None:
         self._is_tick = True
         self._tick += 1
         self._core.tick()
         self._proposals.expire(self._tick - self._settings.proposal_ticks)
-        expired = self._reads.expire(self._tick - 2 * self._settings.election_ticks)
+        oldest_tick = self._tick - 2 * self._settings.election_ticks
+        expired = self._reads.expire(oldest_tick)
+        if self._leases.rounds_count:
+            expired = self._drop_rounds(expired)
+        expired += self._leases.expire(oldest_tick)
+        self._follow_leadership()
+        self._effects.propose += self._leases.tick(tick.clock_ms)
         if expired:
             known = self._core.state.leader_id != NO_MEMBER
             reason = Rejection.LEADER_CHANGED if known else Rejection.NO_LEADER
@@ -222,6 +248,10 @@ class Replica(ReplicaViews):
             self._receive_refusal(message)
         elif isinstance(message, TransferRequest):
             self._start_transfer(message.target)
+        elif isinstance(message, LeaseAsk):
+            self._receive_lease_ask(received.sender, message)
+        elif isinstance(message, LeaseReply):
+            self._receive_lease_reply(message)
 
     def _take_persisted(self, done: Persisted) -> None:
         self._core.finish_writes(done.sequence)
@@ -300,6 +330,96 @@ class Replica(ReplicaViews):
             return
         tick = self._tick
         self._reads.gather([(tick, token) for token in read.tokens])
+
+    # ---- leases ----------------------------------------------------------------------
+
+    def _take_ask_leases(self, asked: AskLeases) -> None:
+        questions = asked.questions
+        tokens = [question.token for question in questions]
+        rows = tuple((int(question.kind), question.lease_id) for question in questions)
+        state = self._core.state
+        if self._applier.is_removed:
+            self._reject(tokens, Rejection.REMOVED)
+        elif state.leader_id == NO_MEMBER:
+            self._reject(tokens, Rejection.NO_LEADER)
+        elif state.leader_id == self.member_id:
+            self._gather_round(NO_MEMBER, 0, rows, tokens)
+        else:
+            sequence = self._leases.remember(self._tick, tokens)
+            state.outputs.send(state.leader_id, LeaseAsk(sequence, rows))
+
+    def _gather_round(
+        self, origin: MemberId, sequence: int, rows: Rows, tokens: Sequence[object]
+    ) -> None:
+        self._leases.rounds_count += 1
+        wanted = LeaseRound(origin, sequence, self._core.state.term, rows, tokens)
+        self._reads.gather([(self._tick, wanted)])
+
+    def _receive_lease_ask(self, sender: MemberId, message: LeaseAsk) -> None:
+        if isinstance(self._core.role, Leader):
+            self._gather_round(sender, message.sequence, message.rows, ())
+        else:
+            self._core.state.outputs.send(sender, LeaseReply(message.sequence, ()))
+
+    def _receive_lease_reply(self, message: LeaseReply) -> None:
+        tokens = self._leases.take(message.sequence)
+        if len(message.rows) != len(tokens):
+            self._lose(tokens)  # it does not lead any more
+            return
+        answers = [LeaseAnswer(*row) for row in message.rows]
+        self._effects.lease_answers.extend(zip(tokens, answers, strict=True))
+
+    def _follow_leadership(self) -> None:
+        """Start the clock once everything of earlier terms is applied, stop it with leadership."""
+        role, log = self._core.role, self._core.state.log
+        leads = isinstance(role, Leader) and role.has_committed_in_term
+        if not leads:
+            self._leases.lead(0)
+        elif log.applied >= log.commit:
+            self._leases.lead(self._core.state.term)
+
+    def _answer_rounds(self, ready: list[object]) -> list[object]:
+        """Answer the questions about leases among confirmed reads; return the other tokens."""
+        self._follow_leadership()
+        others: list[object] = []
+        for token in ready:
+            if not isinstance(token, LeaseRound):
+                others.append(token)
+                continue
+            self._leases.rounds_count -= 1
+            leads = isinstance(self._core.role, Leader)
+            if leads and token.term == self._core.state.term:
+                self._answer_round(token)
+            elif token.origin == NO_MEMBER:
+                self._lose(token.tokens)
+            else:
+                origin = MemberId(token.origin)
+                self._core.state.outputs.send(origin, LeaseReply(token.sequence, ()))
+        return others
+
+    def _answer_round(self, asked: LeaseRound) -> None:
+        answers, commands = self._leases.answer(asked.rows)
+        self._effects.propose += commands
+        if answers is None:
+            self._leases.rounds_count += 1
+            self._reads.gather([(self._tick, asked)])
+            return
+        if asked.origin == NO_MEMBER:
+            self._effects.lease_answers.extend(zip(asked.tokens, answers, strict=True))
+        else:
+            reply = LeaseReply(asked.sequence, tuple((a.left_s, a.granted_s) for a in answers))
+            self._core.state.outputs.send(MemberId(asked.origin), reply)
+
+    def _drop_rounds(self, tokens: list[object]) -> list[object]:
+        """Replace rounds that will not be answered by the tokens of this member's questions."""
+        out: list[object] = []
+        for token in tokens:
+            if isinstance(token, LeaseRound):
+                self._leases.rounds_count -= 1
+                out.extend(token.tokens)
+            else:
+                out.append(token)
+        return out
 
     def _confirm_reads(self) -> None:
         outputs = self._core.state.outputs

@@ -18,6 +18,7 @@ from raftkv.auth.state import AuthState
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
+from raftkv.lease.lessor import Lessor
 from raftkv.log.segment import list_segments, sync_directory
 from raftkv.log.wal import Metadata, Wal, found_log
 from raftkv.member_ids import cluster_id_of
@@ -216,9 +217,16 @@ def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
     )
     rows = ((int.from_bytes(key, "big"), row) for key, row in meta.scan(Table.V2))
     tree = TreeV2.load(rows, meta.number(schema.META_V2_INDEX))
+    lessor = Lessor.load(meta.scan(Table.LEASES))
+    if lessor.leases:
+        lessor.attach_all(kv.leased_keys())
     return (
         Machine(
-            kv, tree, AuthState.load(meta.scan(Table.AUTH)), Alarms.load(meta.scan(Table.ALARMS))
+            kv,
+            tree,
+            AuthState.load(meta.scan(Table.AUTH)),
+            Alarms.load(meta.scan(Table.ALARMS)),
+            lessor,
         ),
         Index(meta.number(schema.META_APPLIED_INDEX)),
         Term(meta.number(schema.META_APPLIED_TERM)),

@@ -32,6 +32,7 @@ from raftkv.raft.messages import Message
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
 from raftkv.replica.inputs import (
+    AskLeases,
     Input,
     PeerMessage,
     Persisted,
@@ -42,6 +43,7 @@ from raftkv.replica.inputs import (
     TransferLeadership,
     Unreachable,
 )
+from raftkv.replica.leases import LeaseAsks, LeaseQuestion
 from raftkv.replica.step import Replica
 from raftkv.replica.views import FollowerProgress
 from raftkv.server import data_dir
@@ -100,6 +102,8 @@ class Driver:
             self.logins = JwtLogins(self, config.jwt, time.time)
         self.basic_logins: host.BasicLogins = BasicLogins(secrets.token_bytes(32))
         self.bcrypt_cost = config.bcrypt_cost
+        ticks = max(config.election_ms // config.heartbeat_ms, 2)
+        self.lease_ttl_min_s = -(-(3 * ticks // 2 * config.heartbeat_ms) // 1000)
         self.watch_streams: set[Recheckable] = set()
         self._aside = AsideThread(loop)
         self.environment: Environment = opened.environment
@@ -112,6 +116,7 @@ class Driver:
         self._commands: list[bytes] = []
         self._tokens: list[object] = []
         self._reads: list[object] = []
+        self._questions: list[LeaseQuestion] = []
         self._inputs: list[Input] = []
         self._is_scheduled = False
         self._parked: deque[tuple[float, bytes, Token]] = deque()
@@ -143,7 +148,7 @@ class Driver:
         if self.is_stopping:
             return
         self.loop.call_later(self.config.heartbeat_ms / 1000, self._tick)
-        self._inputs.append(Tick())
+        self._inputs.append(Tick(monotonic_ms()))
         self._schedule()
         self._expire_parked()
         self.chores.tick()
@@ -208,6 +213,9 @@ class Driver:
         if self._reads:
             inputs.append(Read(self._reads))
             self._reads = []
+        if self._questions:
+            inputs.append(AskLeases(self._questions))
+            self._questions = []
         while inputs:
             inputs = self.carry_out(self.replica.step_many(inputs))
 
@@ -230,6 +238,10 @@ class Driver:
             cast(Token, token).ready()
         for token in effects.membership_done:
             cast(Token, token).ready()
+        for token, answer in effects.lease_answers:
+            cast(Token, token).applied(answer)
+        for command in effects.propose:
+            self.propose(command, OwnToken())
         for rejection in effects.rejected:
             for token in rejection.tokens:
                 cast(Token, token).rejected(rejection)
@@ -324,6 +336,15 @@ class Driver:
         if not self._is_scheduled:
             self._is_scheduled = True
             self.loop.call_soon(self._turn)
+
+    def ask_lease(self, kind: LeaseAsks, lease_id: int, token: Token) -> None:
+        """Ask the leader; all questions of one turn share a round."""
+        self._questions.append(LeaseQuestion(kind, lease_id, token))
+        self._schedule()
+
+    def new_lease_id(self) -> int:
+        """See ``api.host.Host``."""
+        return secrets.randbits(62) + 1
 
     def change_membership(self, change: MembershipChange, token: Token) -> None:
         """Propose a change."""
@@ -511,7 +532,7 @@ def _make_replica(config: Config, opened: Opened) -> Replica:
         retain_entries=min(config.snapshot_count, 5000),
     )
     seed = random.SystemRandom().getrandbits(64)
-    return Replica(settings, opened.boot, opened.machine, seed)
+    return Replica(settings, opened.boot, opened.machine, seed, config.election_ms)
 
 
 def _deliver_v2(waiter: Waiter, event: object) -> None:

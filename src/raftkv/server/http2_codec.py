@@ -16,7 +16,14 @@ from raftkv.api import v3_maintenance
 from raftkv.api.access import Level, admit, caller_of, dispatch
 from raftkv.api.host import Host
 from raftkv.api.http import Headers, HttpRequest
-from raftkv.api.services import SNAPSHOT_PATH, UNARY_BY_PATH, WATCH_PATH, Unary
+from raftkv.api.services import (
+    KEEP_ALIVE_PATH,
+    SNAPSHOT_PATH,
+    UNARY_BY_PATH,
+    WATCH_PATH,
+    Unary,
+)
+from raftkv.api.v3_lease import KeepAliveStream
 from raftkv.api.v3_watch import WatchStream
 from raftkv.server.connection import Connection, Plane, internal_error
 
@@ -86,7 +93,7 @@ class Http2Codec:
             method = UNARY_BY_PATH.get(path)
             if method is not None:
                 head.route = method
-            elif path in (WATCH_PATH, SNAPSHOT_PATH):
+            elif path in (WATCH_PATH, SNAPSHOT_PATH, KEEP_ALIVE_PATH):
                 head.route = path
                 head.delivery = Delivery.STREAMED
             else:
@@ -158,6 +165,10 @@ class Http2Codec:
             watch = WatchStream(host, stream, caller)
             stream.on_message = watch.receive
             stream.on_close = watch.close
+        elif head.route == KEEP_ALIVE_PATH:
+            keeping = KeepAliveStream(host, stream, caller)
+            stream.on_message = keeping.receive
+            stream.on_half_close = keeping.half_close
         else:
             stream.on_message = lambda _: admit(
                 host,
@@ -174,9 +185,13 @@ class Http2Codec:
             stream.receive(data)
 
     def on_end(self, stream_id: int) -> None:
-        """The client will send no more; a watch ends with that."""
+        """The client will send no more; a watch ends with that, other calls are answered first."""
         stream = self._streams.get(stream_id)
-        if stream is not None and stream.on_close is not None:
+        if stream is None:
+            return
+        if stream.on_half_close is not None:
+            stream.on_half_close()
+        elif stream.on_close is not None:
             stream.finish()
 
     def on_reset(self, stream_id: int) -> None:
@@ -267,6 +282,7 @@ class _GrpcStream:
         self.is_open = True
         self.on_message: Callable[[bytes], None] | None = None
         self.on_close: Callable[[], None] | None = None
+        self.on_half_close: Callable[[], None] | None = None
 
     def receive(self, data: bytes) -> None:
         """Take a piece of the request."""

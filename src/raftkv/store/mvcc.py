@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from etcdwire.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND
+from etcdwire.errors import COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_NOT_FOUND
 from etcdwire.hot import encode_key_value, encode_tombstone
 from etcdwire.messages import KeyValue
-from etcdwire.protobuf import decode
+from etcdwire.protobuf import decode, decode_varint, to_signed
 from raftkv.store.key_order import KeyOrder
 
 SUB_BITS: Final = 20
@@ -38,6 +38,32 @@ class ReadView(Protocol):
 
     def scan_rows(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Rows with first <= row id < end."""
+
+
+class Attachments(Protocol):
+    """Which key hangs on which lease (``lease.lessor``)."""
+
+    key_lease: dict[bytes, int]
+
+    def attach(self, key: bytes, lease_id: int) -> None:
+        """The key was written with this lease, 0 for none, or deleted."""
+
+    def require(self, lease_id: int) -> object:
+        """Raise a ``RequestError`` unless keys may be hung on this lease."""
+
+
+class NoLeases:
+    """A key space without leases."""
+
+    def __init__(self) -> None:
+        self.key_lease: dict[bytes, int] = {}
+
+    def attach(self, key: bytes, lease_id: int) -> None:
+        """Nothing hangs on anything."""
+
+    def require(self, lease_id: int) -> object:  # noqa: ARG002 - see ``Attachments``
+        """There is no such lease."""
+        raise LEASE_NOT_FOUND
 
 
 class Change(NamedTuple):
@@ -57,12 +83,14 @@ class KeyValueStore:
     __slots__ = (
         "_forget_from",
         "_index",
+        "_key_lease",
         "_order",
         "_overlay",
         "_sub",
         "_view",
         "changes",
         "compact_revision",
+        "leases",
         "revision",
     )
 
@@ -76,6 +104,7 @@ class KeyValueStore:
         self.compact_revision = 0
         self._forget_from: bytes | None = None
         """Where forgetting goes on; None when nothing is to be forgotten."""
+        self.use_leases(NoLeases())
         self.changes: list[Change] = []
         """Changes since the owner last took them, in order."""
 
@@ -134,15 +163,26 @@ class KeyValueStore:
             _append(history, row_id)
         row = encode_key_value(key, history[0], main, history[1], value, lease)
         self._overlay[row_id] = row
+        if lease or self._key_lease:
+            self.leases.attach(key, lease)
         change = Change(row_id, key, row, previous)
         self.changes.append(change)
         return change
 
     def delete_range(self, key: bytes, range_end: bytes) -> list[Change]:
         """Delete what exists in the range, in key order."""
+        return self._delete(self._live_keys(key, range_end))
+
+    def delete_keys(self, keys: list[bytes]) -> list[Change]:
+        """Delete these keys, as far as they exist."""
+        index = self._index
+        live = [key for key in keys if key in index and not index[key][-1] & 1]
+        return self._delete(live)
+
+    def _delete(self, keys: list[bytes]) -> list[Change]:
         main = self.revision + 1
         deleted: list[Change] = []
-        for name in self._live_keys(key, range_end):
+        for name in keys:
             history = self._index[name]
             row_id = main << _SHIFT | self._sub << 1 | 1
             self._sub += 1
@@ -150,6 +190,8 @@ class KeyValueStore:
             change = Change(row_id, name, row, history[-1])
             history.append(row_id)
             self._overlay[row_id] = row
+            if self._key_lease:
+                self.leases.attach(name, 0)
             deleted.append(change)
         self.changes.extend(deleted)
         return deleted
@@ -313,6 +355,19 @@ class KeyValueStore:
             return 0
         return history[at - 1]
 
+    def use_leases(self, leases: Attachments) -> None:
+        """Tell these of every key that is written with a lease, or taken off one."""
+        self.leases = leases
+        self._key_lease = leases.key_lease
+
+    def leased_keys(self) -> Iterator[tuple[bytes, int]]:
+        """(key, lease) of every key that hangs on one; reads every live row."""
+        for key, history in self._index.items():
+            if not history[-1] & 1:
+                lease = lease_of(self.row(history[-1]))
+                if lease:
+                    yield key, lease
+
     def use_view(self, view: ReadView) -> None:
         """Read the same flushed rows from elsewhere."""
         self._view = view
@@ -384,3 +439,20 @@ def key_of(row: bytes) -> bytes:
         if byte < 128:
             return row[at : at + length]
         shift += 7
+
+
+def lease_of(row: bytes) -> int:
+    """The lease of an encoded KeyValue, 0 for none: field 6, which comes last."""
+    size, at = decode_varint(row, 1)
+    at += size
+    end = len(row)
+    while at < end:
+        tag = row[at]
+        if tag == 0x2A:
+            size, at = decode_varint(row, at + 1)
+            at += size
+            continue
+        value, at = decode_varint(row, at + 1)
+        if tag == 0x30:
+            return to_signed(value)
+    return 0

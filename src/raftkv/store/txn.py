@@ -167,8 +167,11 @@ def apply_put(store: KeyValueStore, request: PutRequest) -> bytes:
     """Write one key inside an open revision.
 
     Raises:
-        RequestError: ``ignore_value`` or ``ignore_lease`` on a key that does not exist.
+        RequestError: ``ignore_value`` or ``ignore_lease`` on a key that does not exist; a lease
+            that does not exist.
     """
+    if request.lease:
+        store.leases.require(request.lease)
     value, lease = request.value, request.lease
     if request.ignore_value or request.ignore_lease:
         current = store.require(request.key)
@@ -222,6 +225,8 @@ def _check_chosen(store: KeyValueStore, request: TxnRequest, path: dict[int, boo
             store.check_revision(operation.request_range.revision)
         elif operation.request_put is not None:
             put = operation.request_put
+            if put.lease:
+                store.leases.require(put.lease)
             if (put.ignore_value or put.ignore_lease) and store.latest(put.key) is None:
                 raise KEY_NOT_FOUND
         elif operation.request_txn is not None:
@@ -310,6 +315,20 @@ def has_puts(request: TxnRequest) -> bool:
             if operation.request_txn is not None:
                 stack.append(operation.request_txn)
     return False
+
+
+def leases_of(request: TxnRequest) -> set[int]:
+    """Leases that puts of a transaction name, in either branch, at any depth."""
+    found: set[int] = set()
+    stack = [request]
+    while stack:
+        txn = stack.pop()
+        for operation in (*txn.success, *txn.failure):
+            if operation.request_put is not None:
+                found.add(operation.request_put.lease)
+            if operation.request_txn is not None:
+                stack.append(operation.request_txn)
+    return found
 
 
 def check_compares(request: TxnRequest) -> None:

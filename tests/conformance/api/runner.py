@@ -167,6 +167,8 @@ def _encode(data: Any, prefix: str, base: int) -> Any:
 
 def _normal(data: Any, base: int, key: str = "") -> Any:
     if isinstance(data, dict):
+        if "grantedTTL" in data and int(data["grantedTTL"]) - int(data.get("TTL", 0)) <= 2:
+            data = {**data, "TTL": "<nearly all>"}
         return {k: _normal(v, base, k) for k, v in sorted(data.items())}
     if isinstance(data, list):
         return [_normal(item, base, key) for item in data]

@@ -12,6 +12,7 @@ from raftkv.values import Member, MemberId
 from tests.simulation.clusters.clients import Clients
 from tests.simulation.clusters.disk import BackendState, Disk
 from tests.simulation.clusters.faults import Faults
+from tests.simulation.clusters.lease_clients import LeaseClients
 from tests.simulation.clusters.member import SimulatedMember
 from tests.simulation.clusters.network import Network
 from tests.simulation.clusters.operations import Operations
@@ -23,6 +24,7 @@ RUN = 30 * SECOND
 OPERATIONS_MIN = 200
 FAULTS_MIN = 5
 CONVERGE_WITHIN = 30 * SECOND
+LEASES_END_WITHIN = 20 * SECOND
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Cluster:
         self.members: dict[int, SimulatedMember] = {}
         self.network = Network(world, self._deliver)
         self.clients = Clients(world, self.watching, self.members)
+        self.lease_clients = LeaseClients(world, self.watching, self.members)
         self.operations = Operations(world, self.members)
         self.faults = Faults(world, self.network, self.members, self.operations)
         self.watching.on_new_leader = self.faults.on_new_leader
@@ -78,6 +81,7 @@ class Cluster:
         world = self.world
         self._bootstrap(world.choose([1, 2, 3, 3, 3, 3, 5, 5]))
         self.clients.start(world.between(2, 8), world.between(50, 700) * MILLISECOND)
+        self.lease_clients.start(world.between(0, 3))
         self.faults.start(world.choose([500, 1000, 2500]) * MILLISECOND)
         end = RUN
         world.run_until(end)
@@ -110,13 +114,23 @@ class Cluster:
                 raise Violation("liveness: no progress after all faults healed")
             world.run_until(world.now + SECOND)
         self.clients.is_open = False
+        self.lease_clients.is_open = False
         give_up = world.now + CONVERGE_WITHIN
         while not self._is_settled():
             if world.now >= give_up:
                 break
             world.run_until(world.now + SECOND // 2)
         self.clients.check_answers()
+        self._check_leases_end()
         self.watching.durability.check_end(self._ends())
+
+    def _check_leases_end(self) -> None:
+        """What nobody keeps alive any more ends, on every member."""
+        give_up = self.world.now + LEASES_END_WITHIN
+        while any(m.machine.lessor.leases for m in self._current_members() if m.machine):
+            if self.world.now >= give_up:
+                raise Violation("liveness: leases that nobody keeps alive do not end")
+            self.world.run_until(self.world.now + SECOND)
 
     def _current_members(self) -> list[SimulatedMember]:
         """Members of the newest membership that run; others may know less for ever."""
@@ -179,6 +193,10 @@ class Cluster:
     def on_effects(self, member: SimulatedMember, effects: Effects) -> None:
         """Pass outcomes on to those who wait for them."""
         self.clients.on_effects(member, effects)
+        self.lease_clients.on_effects(member, effects)
+        if effects.propose and self.faults.is_active and self.world.happens(0.2):
+            # What a leader's clock says comes late, when another one leads.
+            self.operations.transfer_from(member)
         self.operations.on_effects(member, effects)
         if effects.membership_changed and member.replica is not None:
             # The operator starts what the cluster says is a member, whoever answered or did not.

@@ -26,6 +26,8 @@ class BackendState:
     values: dict[int, int] = field(default_factory=dict)
     chain: int = 0
     replica_state: bytes = b""
+    leases: dict[bytes, bytes] = field(default_factory=dict)
+    """Rows of ``lease.lessor``."""
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from raftkv.lease.lessor import Lessor
 from raftkv.raft.member_state import RoleName
 from raftkv.raft.messages import Message, Snapshot
 from raftkv.raft.settings import RaftSettings
@@ -17,6 +18,7 @@ from raftkv.replica.inputs import (
     Input,
     PeerMessage,
     Persisted,
+    Propose,
     SnapshotInstalled,
     SnapshotSent,
     Synced,
@@ -28,7 +30,7 @@ from tests.simulation.clusters.disk import BackendState, Disk
 from tests.simulation.clusters.machine import Registers
 from tests.simulation.clusters.network import Network
 from tests.simulation.clusters.watching import Watching
-from tests.simulation.clusters.world import MILLISECOND, World
+from tests.simulation.clusters.world import MILLISECOND, SECOND, World
 
 FLUSH_INTERVAL = 300 * MILLISECOND
 
@@ -74,6 +76,8 @@ class SimulatedMember:
         self._staged: BackendState | None = None
         self._is_syncing = False
         self._last_told: tuple[object, ...] = ()
+        self._clock_offset = 0
+        """Members' clocks agree on nothing but their speed."""
 
     # ---- life ------------------------------------------------------------------------
 
@@ -88,7 +92,13 @@ class SimulatedMember:
         disk.incarnation += 1
         self.life += 1
         backend = disk.backend
-        self.machine = Registers(self.member_id, self.watching.applied, dict(backend.values))
+        self.machine = Registers(
+            self.member_id,
+            self.watching.applied,
+            dict(backend.values),
+            backend.leases,
+            self._lease_ended,
+        )
         self.machine.chain = backend.chain
         log = disk.log
         hard = log.hard_state
@@ -104,7 +114,9 @@ class SimulatedMember:
             backend.replica_state,
         )
         seed = self.world.between(1, 1 << 30)
-        self.replica = Replica(self.settings, boot, self.machine, seed)
+        self._clock_offset = self.world.below(1 << 40)
+        extra_ms = self.settings.election_ticks * self.tick // MILLISECOND
+        self.replica = Replica(self.settings, boot, self.machine, seed, extra_ms)
         self._inbox = []
         self._turn_is_due = False
         self._staged = None
@@ -145,7 +157,7 @@ class SimulatedMember:
 
     def _tick(self, life: int) -> None:
         if life == self.life:
-            self.submit(Tick())
+            self.submit(Tick((self.world.now + self._clock_offset) // MILLISECOND))
             self.world.after(self.tick, self._tick, life)
 
     # ---- effects ---------------------------------------------------------------------
@@ -171,6 +183,10 @@ class SimulatedMember:
             world.after(
                 self.disk.latency() * 3, self._install, self.life, effects.install_snapshot
             )
+        for command in effects.propose:
+            # A driver may hold a command back for a while, until there is a leader again.
+            delay = world.below(2 * SECOND) if world.happens(0.3) else 0
+            world.after(delay, self._propose_own, self.life, command)
         self.outcomes.on_effects(self, effects)
         if effects.removed:
             self.stop_removed()
@@ -184,6 +200,13 @@ class SimulatedMember:
         self.replica = None
         self.machine = None
         self.life += 1
+
+    def _propose_own(self, life: int, command: bytes) -> None:
+        if life == self.life:
+            self.submit(Propose((command,), (None,)))
+
+    def _lease_ended(self, lease_id: int) -> None:
+        self.watching.leases.on_ended(lease_id, self.world.now)
 
     def _written_index(self) -> int:
         log = self.disk.log
@@ -219,6 +242,7 @@ class SimulatedMember:
             dict(self.machine.values),
             self.machine.chain,
             self.replica.encode_state(),
+            self.machine.lease_rows(),
         )
         self.disk.staged_backend = state
         self._is_syncing = True
@@ -254,6 +278,7 @@ class SimulatedMember:
         self.disk.staged_backend = None
         self.machine.values = dict(state.values)
         self.machine.chain = state.chain
+        self.machine.lessor = Lessor.load(state.leases.items())
         self.world.tell(f"member {self.member_id} installed the snapshot at {state.index}")
         # The replica hears of it in the same turn: until it does, its applied index and the
         # backend do not belong together, and nothing may be flushed or read.

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from raftkv.lease.clock import LeaseClock
+from raftkv.lease.lessor import Lessor
 from raftkv.raft.core import RaftCore
 from raftkv.raft.leader import Leader
 from raftkv.raft.log_view import LogView
@@ -34,6 +36,18 @@ DISK_MUTANTS: dict[str, frozenset[str]] = {
 
 def _always(*_: object) -> bool:
     return True
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+def _start_without_time(self: LeaseClock, lessor: Lessor, _extra_ms: int) -> None:
+    _start_clock(self, lessor, 0)
+    self._fresh = dict.fromkeys(lessor.leases, 0)
+
+
+_start_clock = LeaseClock.start
 
 
 def _promise_appends_at_once(self: Outputs, to: MemberId, message: Any) -> None:
@@ -158,6 +172,8 @@ _REPLACEMENTS: dict[str, list[Replacement]] = {
     "removed-voter-counted": [(RaftCore, "set_configuration", _keep_removed_voters)],
     "apply-out-of-order": [(LogView, "slice_applicable", _swap_neighbours)],
     "read-joins-old-round": [(ReadRounds, "gather", _join_round)],
+    "lease-revoked-by-a-deposed-leader": [(Lessor, "is_void", _never)],
+    "new-leader-gives-leases-no-time": [(LeaseClock, "start", _start_without_time)],
     "read-before-own-commit": [(Leader, "has_committed_in_term", property(_always))],  # type: ignore[list-item]
 }
 

@@ -46,6 +46,15 @@ class Operations:
             self._world.tell(f"operator asks member {member.member_id}: transfer to {to}")
             member.submit(TransferLeadership(to, Order(f"transfer to {to}", to)))
 
+    def transfer_from(self, member: SimulatedMember) -> None:
+        """Ask a leader to hand leadership to some other voter."""
+        if member.replica is None:
+            return
+        voters = sorted(member.replica.membership.voters - {member.member_id})
+        if voters:
+            to = self._world.choose(voters)
+            member.submit(TransferLeadership(to, Order(f"transfer to {to}", to)))
+
     def change(self, *, to_leader: bool = False) -> None:
         """Ask for one change, sometimes for two at once."""
         member = self._choose_member()

@@ -11,6 +11,7 @@ from raftkv.replica.step import Replica
 from tests.simulation.clusters.checkers.apply_equality import ApplyChecker
 from tests.simulation.clusters.checkers.durability import DurabilityChecker
 from tests.simulation.clusters.checkers.election import ElectionChecker
+from tests.simulation.clusters.checkers.lease_safety import LeaseChecker
 from tests.simulation.clusters.checkers.linearizability import LinearizabilityChecker
 from tests.simulation.clusters.checkers.log_matching import LogChecker
 from tests.simulation.clusters.disk import BackendState
@@ -28,6 +29,7 @@ class Watching:
         self.logs = LogChecker()
         self.linearizability = LinearizabilityChecker()
         self.durability = DurabilityChecker()
+        self.leases = LeaseChecker()
         self.on_send_snapshot: Callable[[SimulatedMember, SendSnapshot], None] = _refuse
         self._snapshots: dict[int, BackendState] = {}
         self._commits: dict[int, int] = {}

@@ -23,7 +23,7 @@ ROOT_ONLY = {
     "RoleGrantPermission", "RoleRevokePermission", "Hash", "HashKV", "Defragment",
 }  # fmt: skip
 ANY_USER = {"MemberList", "Alarm", "Range", "Put", "DeleteRange", "Txn", "Compact", "UserGet",
-            "RoleGet"}  # fmt: skip
+            "RoleGet", "LeaseGrant", "LeaseRevoke", "LeaseTimeToLive", "LeaseLeases"}  # fmt: skip
 """Rights on keys are checked beyond this; the rest of this file does."""
 
 GRANTS: dict[str, list[tuple[int, bytes, bytes]]] = {
@@ -225,3 +225,31 @@ def test_users_see_themselves_only(member: OneMember) -> None:
     for refused in (other, other_role):
         assert refused.error is not None
         assert refused.error.code == Code.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize("user", sorted(GRANTS))
+@pytest.mark.parametrize("key", [b"k", b"l", b"z"])
+def test_leases_belong_to_who_may_write_their_keys(user: str, key: bytes) -> None:
+    member = secured()
+    root, caller = Caller("", "root"), Caller("", user)
+    member.must("LeaseGrant", m.LeaseGrantRequest(100, 7), m.LeaseGrantResponse, caller)
+    member.must("Put", m.PutRequest(key, b"v", 7), m.PutResponse, root)
+    may_write, may_read = may(user, "write", key, b""), may(user, "read", key, b"")
+    seen = member.call("LeaseTimeToLive", m.LeaseTimeToLiveRequest(7, True), caller)
+    assert (seen.error is None) == may_read
+    assert member.call("LeaseTimeToLive", m.LeaseTimeToLiveRequest(7), caller).error is None
+    for target in (b"k", b"l"):  # tying an own key to it, alone or at any depth
+        allowed = may_write and may(user, "write", target, b"")
+        put = m.PutRequest(target, b"v", 7)
+        asked: list[tuple[str, Message]] = [("Put", put)]
+        asked += [
+            ("Txn", nested(m.RequestOp(request_put=put), depth, in_failure=branch))
+            for depth in range(1, 6)
+            for branch in (False, True)
+        ]
+        for method, message in asked:
+            assert (member.call(method, message, caller).error is None) == allowed
+    revoked = member.call("LeaseRevoke", m.LeaseRevokeRequest(7), caller)
+    others = member.machine.lessor.leases[7].keys if 7 in member.machine.lessor.leases else {}
+    assert (revoked.error is None) == (not others)
+    assert member.call("LeaseLeases", m.LeaseLeasesRequest(), caller).error is None

@@ -16,6 +16,8 @@ from raftkv.raft.messages import (
     ForwardRefused,
     Heartbeat,
     HeartbeatReply,
+    LeaseAsk,
+    LeaseReply,
     Message,
     PreVote,
     PreVoteReply,
@@ -61,6 +63,9 @@ MESSAGES: list[Message] = [
     ReadIndexReply(_BIG, INDEX),
     TransferRequest(MemberId(_BIG)),
     Snapshot(TERM, INDEX, Term(8)),
+    LeaseAsk(_BIG, ((1, -(1 << 63)), (2, (1 << 63) - 1))),
+    LeaseAsk(1, ()),
+    LeaseReply(_BIG, ((0, 0), (-5, (1 << 63) - 1))),
 ]
 
 
