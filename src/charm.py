@@ -30,10 +30,15 @@ class ClusterWakeEvent(ops.EventBase):
     """A timer of this unit has run out. See `workload.service.schedule_wake`."""
 
 
+class ScheduledSnapshotEvent(ops.EventBase):
+    """It is time for a snapshot. See `workload.schedule`."""
+
+
 class EtcdCharmEvents(ops.CharmEvents):
     """Juju's events and our own."""
 
     cluster_wake = ops.EventSource(ClusterWakeEvent)
+    scheduled_snapshot = ops.EventSource(ScheduledSnapshotEvent)
 
 
 class EtcdCharm(ops.CharmBase):
@@ -52,6 +57,7 @@ class EtcdCharm(ops.CharmBase):
         for action in self.meta.actions:
             name = action.replace("-", "_")
             framework.observe(self.on[name].action, self._on_action)
+        framework.observe(self.on.scheduled_snapshot, self._on_scheduled_snapshot)
         framework.observe(self.on.collect_unit_status, self._on_collect_status)
         framework.observe(self.on.collect_app_status, self._on_collect_app_status)
 
@@ -101,6 +107,9 @@ class EtcdCharm(ops.CharmBase):
 
     def _on_change(self, _event: ops.EventBase) -> None:
         self._reconciler.run()
+
+    def _on_scheduled_snapshot(self, _event: ops.EventBase) -> None:
+        self._actions.take_scheduled_snapshot()
 
     def _on_leaving(self, _event: ops.EventBase) -> None:
         self._teardown.leave()

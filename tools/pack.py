@@ -30,6 +30,8 @@ NOT_ON_UNITS = ("setuptools", "pbr", "netaddr", "pycparser")
 """What charmhelpers and cffi name and what the charm never imports: see workload/host.py."""
 EASYRSA = ROOT / "tests/charms/easyrsa"
 EASYRSA_NEEDS = ("ops", "pyyaml", "websocket-client", "opentelemetry-api", "typing-extensions")
+CONSUMER = ROOT / "tests/charms/consumer"
+CONSUMER_NEEDS = EASYRSA_NEEDS
 FILES = (
     "metadata.yaml",
     "config.yaml",
@@ -93,6 +95,9 @@ class Packer:
             easyrsa = Path(directory) / "easyrsa"
             self._assemble_easyrsa(easyrsa)
             self._write(easyrsa, dist / f"easyrsa{suffix}.charm")
+            consumer = Path(directory) / "consumer"
+            self._assemble_consumer(consumer)
+            self._write(consumer, dist / f"etcd-consumer{suffix}.charm")
 
     def _write(self, directory: Path, target: Path) -> None:
         write_charm(directory, target)
@@ -121,6 +126,19 @@ class Packer:
         copy_tree(EASYRSA / "src", target / "src")
         pins = read_lock(ROOT / "requirements/charm.txt")
         needed = [pin for pin in pins if pin.name in EASYRSA_NEEDS]
+        self._add_dependencies(needed, target / "deps")
+        write_manifest(target, self._arch)
+
+    def _assemble_consumer(self, target: Path) -> None:
+        self._say("charm etcd-consumer")
+        copy_files(CONSUMER, target, ("metadata.yaml", "README.md"))
+        copy_files(ROOT, target, ("dispatch", "LICENSE"))
+        copy_tree(CONSUMER / "src", target / "src")
+        for package in ("kvclient", "etcdwire"):
+            copy_tree(ROOT / "src" / package, target / "src" / package)
+        copy_tree(ROOT / "lib/charms/etcd", target / "lib/charms/etcd")
+        pins = read_lock(ROOT / "requirements/charm.txt")
+        needed = [pin for pin in pins if pin.name in CONSUMER_NEEDS]
         self._add_dependencies(needed, target / "deps")
         write_manifest(target, self._arch)
 

@@ -32,6 +32,14 @@ def list_peer_pairs(view: ClusterView) -> tuple[str, ...]:
     return tuple(sorted(set(pairs)))
 
 
+def list_client_pairs(view: ClusterView) -> tuple[str, ...]:
+    """Return `name=client_url` of all voters that ever started, sorted."""
+    pairs: Iterable[str] = (
+        f"{voter.name}={url}" for voter in view.voters if voter.name for url in voter.client_urls
+    )
+    return tuple(sorted(set(pairs)))
+
+
 def is_publishable(view: ClusterView | None) -> bool:
     """Whether consumers may be told of the cluster: the list is current and has voters."""
     return view is not None and view.has_quorum and bool(list_client_urls(view))

@@ -85,6 +85,16 @@ class RebuildState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """How the last scheduled snapshot went."""
+
+    unit: UnitName
+    taken_s: int
+    problem: str = ""
+    """Empty if a member served from it with the right data."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rotation:
     """An authority that is being replaced."""
 
@@ -287,6 +297,7 @@ class Facts:
     restore: Restore | None = None
     rebuild: Rebuild | None = None
     rotation: Rotation | None = None
+    snapshot: SnapshotRecord | None = None
     users: tuple[UserSpec, ...] = ()
     users_gone: tuple[str, ...] = ()
     access: str = ""

@@ -35,6 +35,8 @@ ENGINES: Final = ("raftkv", "etcd")
 _SIZE: Final = re.compile(r"^(\d+)\s*([KMG]?)(i?B?)$", re.IGNORECASE)
 _NAME: Final = re.compile(r"[A-Za-z0-9{]([A-Za-z0-9.:{}-]*[A-Za-z0-9}])?")
 """A host name or an address; `{unit}` stands for the unit's name."""
+COMPACTION_MODES: Final = ("periodic", "revision")
+_RETENTION: Final = re.compile(r"\d+(h|m|s)?")
 _CALENDAR: Final = re.compile(r"[A-Za-z0-9*:./, ~+-]{1,80}")
 """What systemd's calendar events are made of; systemd itself judges them."""
 _SIZE_UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
@@ -55,6 +57,9 @@ class Settings:
     quota_bytes: int = QUOTA_BYTES_DEFAULT
     log_level: str = "info"
     bind_to_all_interfaces: bool = True
+    compaction_mode: str = "periodic"
+    compaction_retention: str = "1h"
+    """History that is kept: a duration, or a number of revisions; 0 keeps all."""
     tls: bool = True
     """Whether clients speak TLS; members among themselves always do."""
     auth_enabled: bool = True
@@ -132,8 +137,10 @@ class _Reader:
             return default
         return int(value)
 
-    def read_text(self, option: str, pattern: re.Pattern[str], hint: str) -> str:
-        value = str(self._options.get(option, "")).strip()
+    def read_text(
+        self, option: str, pattern: re.Pattern[str], hint: str, default: str = ""
+    ) -> str:
+        value = str(self._options.get(option, default)).strip()
         if value and pattern.fullmatch(value) is None:
             self.complain(option, f"{value!r} is not {hint}")
             return ""
@@ -194,6 +201,14 @@ def load_settings(options: Mapping[str, Option]) -> tuple[Settings, tuple[Proble
         ),
         log_level=reader.read_choice("log-level", "info", LOG_LEVELS),
         bind_to_all_interfaces=reader.read_bool("bind_to_all_interfaces", default=True),
+        compaction_mode=reader.read_choice("auto-compaction-mode", "periodic", COMPACTION_MODES),
+        compaction_retention=reader.read_text(
+            "auto-compaction-retention",
+            _RETENTION,
+            "a duration such as 1h or 30m, or a number",
+            "1h",
+        )
+        or "0",
         tls=reader.read_bool("tls", default=True),
         auth_enabled=reader.read_bool("auth-enabled", default=True),
         enable_v2=reader.read_bool("enable-v2", default=False),
@@ -248,6 +263,11 @@ def _check_together(settings: Settings, reader: _Reader) -> None:
         reader.complain("management_port", f"{settings.peer_port} is the client port too")
     if settings.legacy_port in (settings.client_port, settings.peer_port):
         reader.complain("legacy-port", f"{settings.legacy_port} is in use by another option")
+    if settings.compaction_mode == "revision" and not settings.compaction_retention.isdigit():
+        reader.complain(
+            "auto-compaction-retention",
+            f"{settings.compaction_retention} is no number of revisions, as the mode wants",
+        )
     least_ms = settings.heartbeat_ms * ELECTION_HEARTBEATS_MIN
     if settings.election_ms < least_ms:
         reader.complain(

@@ -152,4 +152,16 @@ def describe_app(facts: Facts, plan: Plan) -> Report | None:
     text = f"{voters} member{'' if voters == 1 else 's'}, can lose {can_lose}"
     if voters % 2 == 0:
         text += f" (no more than {voters - 1}: odd numbers are better)"
+    if facts.settings.snapshot_schedule and facts.snapshot is not None:
+        if facts.snapshot.problem:
+            return Report(Level.BLOCKED, f"scheduled snapshot failed: {facts.snapshot.problem}")
+        text += f", verified snapshot {format_age(facts.now_s - facts.snapshot.taken_s)} ago"
     return Report(Level.ACTIVE, text)
+
+
+def format_age(seconds: int) -> str:
+    """Return an age in its largest unit: `2 h`."""
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{max(0, seconds)} s"

@@ -41,6 +41,10 @@ class Actions:
             **credentials.list_work(),
         }
 
+    def take_scheduled_snapshot(self) -> None:
+        """Do what the timer of the option snapshot-schedule asks for."""
+        SnapshotActions(self.desk).take_scheduled()
+
     def run(self, event: ops.ActionEvent) -> None:
         """Run the action that an event names."""
         name = event.handle.kind.removesuffix("_action").replace("_", "-")

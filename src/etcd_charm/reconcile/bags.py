@@ -17,6 +17,7 @@ from etcd_charm.cluster.facts import (
     Rebuild,
     Restore,
     Rotation,
+    SnapshotRecord,
     Turn,
     UnitName,
 )
@@ -31,6 +32,7 @@ RESTORE: Final = "restore"
 REBUILD: Final = "rebuild"
 ROTATION: Final = "rotation"
 ACCESS: Final = "access"
+SNAPSHOT: Final = "snapshot"
 REVOKED: Final = "revoked"
 """Client certificates that are not welcome any more: a list of `Issued` as JSON."""
 
@@ -134,6 +136,20 @@ def encode_issued(entries: Iterable[Issued]) -> str:
     """Return a list of certificates as a databag holds it, sorted; empty for none."""
     rows = [asdict(entry) for entry in sorted(entries, key=lambda entry: entry.serial)]
     return json.dumps(rows) if rows else ""
+
+
+def decode_snapshot(bag: Mapping[str, str]) -> SnapshotRecord | None:
+    """Return how the last scheduled snapshot went."""
+    fields = decode_object(bag, SNAPSHOT)
+    if not fields:
+        return None
+    return SnapshotRecord(UnitName(fields["unit"]), int(fields["taken"]), fields["problem"])
+
+
+def encode_snapshot(record: SnapshotRecord) -> str:
+    """Return that as the databag holds it."""
+    fields = {"unit": record.unit, "taken": str(record.taken_s), "problem": record.problem}
+    return json.dumps(fields)
 
 
 def decode_object(bag: Mapping[str, str], key: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from etcd_charm.cluster.facts import (
     Rebuild,
     Restore,
     Rotation,
+    SnapshotRecord,
     Turn,
     UnitName,
     UserSpec,
@@ -56,6 +57,7 @@ class JujuFacts:
     restore: Restore | None
     rebuild: Rebuild | None
     rotation: Rotation | None
+    snapshot: SnapshotRecord | None
     access: str
     consumers: tuple[str, ...]
     """Names of the users of related applications."""
@@ -159,6 +161,7 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         restore=bags.decode_restore(bag) if bag else None,
         rebuild=bags.decode_rebuild(bag) if bag else None,
         rotation=bags.decode_rotation(bag) if bag else None,
+        snapshot=bags.decode_snapshot(bag) if bag else None,
         access=bag.get(bags.ACCESS, "") if bag else "",
         consumers=_list_consumers(charm, bag or {}),
         issued=_read_issued(charm, relation, revoked),

@@ -80,9 +80,14 @@ class Reconciler:
         except Retry as obstacle:
             return status.Report(status.Level.WAITING, str(obstacle))
         if juju.problems:
-            return status.describe_problems(juju.problems)
+            return self._report_problems(juju)
         facts = self.observe(juju, None)
         return self._report_on(facts, decide(facts))
+
+    def _report_problems(self, juju: JujuFacts) -> status.Report:
+        """Wrong options are the application's: all units have the same."""
+        self._app_report = status.describe_problems(juju.problems)
+        return self._app_report
 
     def _report_on(self, facts: Facts, plan: Plan) -> status.Report:
         self._app_report = status.describe_app(facts, plan)
@@ -93,7 +98,7 @@ class Reconciler:
         if juju.is_dying:
             return self._reconcile_dying(juju)
         if juju.problems:
-            return status.describe_problems(juju.problems)
+            return self._report_problems(juju)
         engine = juju.settings.engine
         version = self._workload.install(engine, self._fetch_supplies(engine))
         self._charm.unit.set_workload_version(version)
@@ -119,6 +124,8 @@ class Reconciler:
             app = replace(plan.app, access=None)
             waiting = Waiting(str(obstacle), WokenBy.TIMER, RETRY_S)
             plan = replace(plan, app=app, waiting=waiting)
+        if plan.app.access is not None:
+            facts = replace(facts, access=plan.app.access)
         has_news = self._publish(juju, prepared, facts, plan, _name_change(done))
         self._workload.save_absences(plan.absent_since_s)
         if has_news and juju.is_leader and plan.waiting is None:
@@ -177,6 +184,7 @@ class Reconciler:
             restore=juju.restore,
             rebuild=juju.rebuild,
             rotation=juju.rotation,
+            snapshot=juju.snapshot,
             users=juju.users,
             users_gone=juju.users_gone,
             access=juju.access,

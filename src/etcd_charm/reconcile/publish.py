@@ -6,7 +6,7 @@ import ops
 
 from charms.etcd.v0.etcd_relations import DbMessage, ProxyMessage
 from etcd_charm.cluster import consumers, rebuild, restore, rotation, tls
-from etcd_charm.cluster.access import is_user
+from etcd_charm.cluster.access import is_on, is_user
 from etcd_charm.cluster.facts import Facts, Rebuild, Rotation
 from etcd_charm.cluster.steps import AppWrites, Plan
 from etcd_charm.cluster.timing import decide_shown
@@ -130,7 +130,10 @@ class Publisher:
             pair = credentials.load_consumer(self._charm.model, bag, consumer)
             if pair is None:
                 continue
-            if not is_user(facts.access, credentials.name_consumer(consumer)):
+            name = credentials.name_consumer(consumer)
+            is_new = "client_cert" not in consumer.data[self._charm.unit]
+            is_awaited = is_new and juju.settings.has_auth and not is_on(facts.access)
+            if is_awaited or not is_user(facts.access, name):
                 has_news = True
                 continue
             peer_ca = juju.authorities.peers_trust
@@ -141,7 +144,10 @@ class Publisher:
             else:
                 pairs = ",".join(consumers.list_peer_pairs(view))
                 bundle = tls.join_authorities(ca, peer_ca)
-                content = ProxyMessage(pairs, pair.certificate, pair.key, bundle)
+                # etcd's peer port lets no client in, so a proxy has to ask at the other one.
+                is_etcd = juju.settings.engine == "etcd"
+                urls = ",".join(consumers.list_client_pairs(view)) if is_etcd else ""
+                content = ProxyMessage(pairs, pair.certificate, pair.key, bundle, urls)
             _write(consumer.data[self._charm.unit], content.to_databag())
         return has_news
 

@@ -1,20 +1,26 @@
 """Snapshots: taken, listed, tried, and the way back to one."""
 
+import logging
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import ops
 
-from etcd_charm.cluster.facts import DataState, Facts, Restore, RestoreState
+from etcd_charm.cluster.errors import NeedsOperator, Retry
+from etcd_charm.cluster.facts import DataState, Facts, Restore, RestoreState, SnapshotRecord
 from etcd_charm.cluster.restore import read_own_state
 from etcd_charm.reconcile import bags
 from etcd_charm.reconcile.desk import HOME, Desk, Refused, format_size, read_path, read_target
 from etcd_charm.reconcile.gather import JujuFacts
 from etcd_charm.reconcile.loop import TOKEN_BYTES
-from etcd_charm.workload.engine import RestoreOptions
+from etcd_charm.workload.engine import Proof, RestoreOptions
+
+logger = logging.getLogger(__name__)
 
 SNAPSHOT_FOLDER = HOME / "etcd-snapshots"
+SCHEDULED_FOLDER = SNAPSHOT_FOLDER / "scheduled"
 
 
 class SnapshotActions:
@@ -50,6 +56,43 @@ class SnapshotActions:
             }
         )
 
+    def take_scheduled(self) -> None:
+        """Take a snapshot by itself, start a member on it, compare, and record how that went.
+
+        A snapshot that has never been tried is none: its member has to serve, and its data has to
+        have the hash that the live member has at that revision.
+        """
+        juju, facts = self.desk.observe()
+        wanted = juju.describe_wanted()
+        if not juju.is_leader or wanted is None or not facts.engine.is_running:
+            return
+        bag = self.desk.lead(juju)
+        made_at = int(time.time())
+        try:
+            taken = self.desk.workload.save_snapshot(
+                facts.serving_url, SCHEDULED_FOLDER, juju.unit
+            )
+            proof = self.desk.workload.verify_snapshot(wanted, juju.storage, taken.path)
+            problem = self._compare(facts, proof)
+        except (Retry, NeedsOperator) as error:
+            problem = str(error)
+        if not problem:
+            kept = juju.settings.snapshot_retention
+            self.desk.workload.drop_snapshots(SCHEDULED_FOLDER, kept)
+        else:
+            logger.warning("scheduled snapshot: %s", problem)
+        record = SnapshotRecord(juju.unit, made_at, problem)
+        bag[bags.SNAPSHOT] = bags.encode_snapshot(record)
+
+    def _compare(self, facts: Facts, proof: Proof) -> str:
+        """Return what is wrong with a snapshot's data, as far as the live member can tell."""
+        if not proof.hash:
+            return ""
+        live = self.desk.workload.care.hash_data(facts.serving_url, proof.revision)
+        if live.compact_revision != proof.compact_revision or live.hash == proof.hash:
+            return ""
+        return f"the snapshot's data differs from the member's at revision {proof.revision}"
+
     def _list_snapshots(self, event: ops.ActionEvent) -> None:
         target = read_target(event, SNAPSHOT_FOLDER)
         found = self.desk.workload.list_snapshots(target)
@@ -65,8 +108,10 @@ class SnapshotActions:
         wanted = juju.describe_wanted()
         if wanted is None:
             raise Refused("the unit is not set up yet: wait until it is active")
-        revision = self.desk.workload.verify_snapshot(wanted, juju.storage, source)
-        event.set_results({"output": f"a member serves from {source}", "revision": str(revision)})
+        proof = self.desk.workload.verify_snapshot(wanted, juju.storage, source)
+        event.set_results(
+            {"output": f"a member serves from {source}", "revision": str(proof.revision)}
+        )
 
     def _restore(self, event: ops.ActionEvent) -> None:
         """Prepare and prove the new data here, then have all units take part in the swap."""

@@ -214,6 +214,16 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What a throw-away member on a snapshot says of its data."""
+
+    revision: int
+    hash: int = 0
+    """0 where it does not say: it wants to know who asks, or does not serve the call."""
+    compact_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotEntry:
     """A snapshot that lies on this unit."""
 
@@ -316,8 +326,11 @@ class Workload(Protocol):
     ) -> RestoreReport:
         """Make the new data beside the present data, and prove it; nothing stops."""
 
-    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> int:
-        """Start a throw-away member on a snapshot; return its revision."""
+    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> Proof:
+        """Start a throw-away member on a snapshot; return what it says of its data."""
+
+    def drop_snapshots(self, target: Path, kept: int) -> None:
+        """Delete all but the newest snapshots in a folder."""
 
     def list_snapshots(self, target: Path) -> tuple[SnapshotEntry, ...]:
         """Return the snapshots in a folder, the newest first."""

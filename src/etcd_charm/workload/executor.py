@@ -45,6 +45,7 @@ from etcd_charm.workload import (
     debug_bundle,
     host,
     restoring,
+    schedule,
     service,
     snapshots,
     v2_keys,
@@ -54,6 +55,7 @@ from etcd_charm.workload.engine import (
     Care,
     Engine,
     Prepared,
+    Proof,
     RestoreOptions,
     RestoreReport,
     SnapshotEntry,
@@ -132,6 +134,7 @@ class LocalWorkload:
         if self._memory.load().renews:
             self._keys.renew(is_wanted=False)
             self._memory.change(renews=False)
+        schedule.keep_timer(self._paths, wanted.unit, wanted.settings.snapshot_schedule)
         home = self._data.choose_home(storage)
         engine = self._engine
         steady = config_files.render_files(self._paths, engine, wanted, home, config_files.STEADY)
@@ -444,6 +447,8 @@ class LocalWorkload:
     def remove(self) -> None:
         """Take service and keys off the machine; data stays where it is."""
         self._service.stop()
+        unit = self._paths.charm.parent.name.removeprefix("unit-")
+        schedule.keep_timer(self._paths, unit, "")
         self._paths.find_unit_file(self._engine.service).unlink(missing_ok=True)
         service.reload_units()
         for directory in (self._paths.tls, self._paths.admin):
@@ -491,10 +496,15 @@ class LocalWorkload:
         self.prepare(wanted, storage)
         return restoring.prepare_restore(self._machine, wanted, storage, options)
 
-    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> int:
+    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> Proof:
         """Start a throw-away member on a snapshot."""
         self.prepare(wanted, storage)
         return restoring.verify_snapshot(self._machine, wanted, storage, source)
+
+    def drop_snapshots(self, target: Path, kept: int) -> None:
+        """Delete all but the newest snapshots in a folder."""
+        for entry in snapshots.list_snapshots(target)[kept:]:
+            entry.path.unlink()
 
     def list_snapshots(self, target: Path) -> tuple[SnapshotEntry, ...]:
         """Return the snapshots in a folder, the newest first."""

@@ -161,6 +161,12 @@ def run_program(
     return done.stdout
 
 
+def quote_for_systemd(word: str) -> str:
+    """Return a word as `ExecStart` wants it: no specifier, no variable, one word."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + escaped.replace("$", "$$") + '"'
+
+
 @contextlib.contextmanager
 def run_beside(
     arguments: Sequence[str], log: Path, environment: Mapping[str, str]

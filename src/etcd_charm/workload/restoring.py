@@ -18,7 +18,14 @@ from etcd_charm.cluster.errors import NeedsOperator, Retry
 from etcd_charm.cluster.facts import RestoreState
 from etcd_charm.workload import host, snapshots, v2_keys
 from etcd_charm.workload.admin import Admin, ask_revision
-from etcd_charm.workload.engine import Engine, RestoreOptions, RestoreOrder, RestoreReport, Wanted
+from etcd_charm.workload.engine import (
+    Engine,
+    Proof,
+    RestoreOptions,
+    RestoreOrder,
+    RestoreReport,
+    Wanted,
+)
 from etcd_charm.workload.memory import Memory, MemoryFile, RestoreMemory
 from etcd_charm.workload.paths import USER, Paths
 from etcd_charm.workload.service import Service
@@ -28,6 +35,8 @@ from kvclient import Client, ClientTLS, KvClientError
 PROOF_WAIT_S = 120.0
 """A throw-away member of the largest quota reads its whole database first."""
 PROOF_PAUSE_S = 0.2
+PROOF_CALL_S = 30.0
+"""Hashing gigabytes takes a while."""
 START_TRIES = 10
 """Hooks of half a minute each: what does not serve by then goes back."""
 REVISION_MARGIN = 10_000_000
@@ -82,7 +91,7 @@ def prepare_restore(
     making = Making(
         options.source, fresh, options.token, bump, allows_rollback=options.allows_rollback
     )
-    revision = _make_and_prove(
+    proof = _make_and_prove(
         machine, wanted, making, home / f"restored-{options.restore_id}.v2.json"
     )
     fresh.chmod(0o700)
@@ -96,12 +105,12 @@ def prepare_restore(
         keeps_backup=options.keeps_backup,
     )
     machine.memory.change(restore=memory)
-    return RestoreReport(state=RestoreState.READY, revision=revision)
+    return RestoreReport(state=RestoreState.READY, revision=proof.revision)
 
 
 def _make_and_prove(
     machine: Machine, wanted: Wanted, making: Making, v2_target: Path | None
-) -> int:
+) -> Proof:
     fresh = making.target
     with tempfile.TemporaryDirectory(dir=fresh.parent, prefix=".restore-") as directory:
         content = snapshots.unpack_content(making.source, Path(directory))
@@ -116,7 +125,7 @@ def _make_and_prove(
         )
         try:
             machine.engine.restore(order)
-            revision = prove(machine, fresh, wanted)
+            proof = prove(machine, fresh, wanted)
         except host.ProgramFailed as error:
             shutil.rmtree(fresh, ignore_errors=True)
             raise NeedsOperator(f"the snapshot cannot be restored: {error}") from error
@@ -125,11 +134,11 @@ def _make_and_prove(
             raise
         if content.v2_keys is not None and v2_target is not None:
             shutil.copyfile(content.v2_keys, v2_target)
-    return revision
+    return proof
 
 
-def verify_snapshot(machine: Machine, wanted: Wanted, storage: Path | None, source: Path) -> int:
-    """Start a throw-away member on a snapshot; return its revision, and leave nothing behind.
+def verify_snapshot(machine: Machine, wanted: Wanted, storage: Path | None, source: Path) -> Proof:
+    """Start a throw-away member on a snapshot; return what it says, and leave nothing behind.
 
     Raises:
         NeedsOperator: the snapshot is no good, or there is no room.
@@ -153,8 +162,8 @@ def _demand_room(home: Path, source: Path) -> None:
         )
 
 
-def prove(machine: Machine, data: Path, wanted: Wanted) -> int:
-    """Run a throw-away member on a data directory, on loopback; return its revision.
+def prove(machine: Machine, data: Path, wanted: Wanted) -> Proof:
+    """Run a throw-away member on a data directory, on loopback; return what it says of itself.
 
     Raises:
         NeedsOperator: it does not come to lead its one-member cluster.
@@ -180,20 +189,27 @@ def prove(machine: Machine, data: Path, wanted: Wanted) -> int:
         with host.run_beside(arguments, log, machine.engine.environment) as is_alive:
             deadline_s = time.monotonic() + PROOF_WAIT_S
             while is_alive() and time.monotonic() < deadline_s:
-                revision = _ask(client_url)
-                if revision is not None:
-                    return revision
+                proof = _ask(client_url)
+                if proof is not None:
+                    return proof
                 time.sleep(PROOF_PAUSE_S)
             lines = log.read_text(errors="replace").strip().splitlines()
     last = lines[-1] if lines else "it said nothing"
     raise NeedsOperator(f"a member does not start on the restored data: {last}")
 
 
-def _ask(url: str) -> int | None:
-    """Return the revision of a member that leads itself, 0 if it wants to know who asks."""
+def _ask(url: str) -> Proof | None:
+    """Return what a member that leads itself says; no revision if it wants to know who asks."""
     try:
-        with Client([url], tls=ClientTLS(), timeout_s=2.0) as client:
-            return ask_revision(client) if client.status().leader_id else None
+        with Client([url], tls=ClientTLS(), timeout_s=PROOF_CALL_S) as client:
+            if not client.status().leader_id:
+                return None
+            revision = ask_revision(client)
+            try:
+                answer = client.hash_kv(revision)
+            except KvClientError:
+                return Proof(revision)  # guarded by users, or not served
+            return Proof(revision, answer.hash, answer.compact_revision)
     except (KvClientError, OSError):
         return None
 

@@ -89,7 +89,12 @@ def name_wake(unit: str, suffix: str) -> str:
 
 def list_wake_command(unit: str, charm: Path) -> list[str]:
     """Return the command that gives a Juju unit a hook of its own."""
-    dispatch = f"JUJU_DISPATCH_PATH=hooks/{WAKE_EVENT} {charm}/dispatch"
+    return list_dispatch_command(unit, charm, WAKE_EVENT)
+
+
+def list_dispatch_command(unit: str, charm: Path, event: str) -> list[str]:
+    """Return the command that runs one of the charm's own events."""
+    dispatch = f"JUJU_DISPATCH_PATH=hooks/{event} {charm}/dispatch"
     return ["/usr/bin/juju-exec", "-u", unit, dispatch]
 
 

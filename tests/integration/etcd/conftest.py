@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 ETCD = ROOT / "dist/etcd.charm"
 EASYRSA = ROOT / "dist/easyrsa.charm"
+CONSUMER = ROOT / "dist/etcd-consumer.charm"
+BUNDLE = ROOT / "dist/raftkv-engine.tar.gz"
 TIMEOUT_S = 240.0
 
 
@@ -21,7 +23,7 @@ TIMEOUT_S = 240.0
 def juju() -> Iterator[jubilant.Juju]:
     if shutil.which("juju") is None:
         pytest.skip("no juju in PATH")
-    for charm in (ETCD, EASYRSA):
+    for charm in (ETCD, EASYRSA, CONSUMER, BUNDLE):
         if not charm.is_file():
             pytest.fail(f"{charm} is missing: ./run pack")
     with jubilant.temp_model() as model:

@@ -36,7 +36,7 @@ def find_program(name: str) -> Path:
 def writer(juju, tmp_path_factory):
     folder = tmp_path_factory.mktemp("credentials")
     resources = {name: str(find_program(name)) for name in ("etcd", "etcdctl")}
-    juju.deploy(ETCD, "etcd", config={"engine": "etcd"}, resources=resources)
+    juju.deploy(ETCD, "etcd", config={"engine": "etcd", "enable-v2": True}, resources=resources)
     wait_healthy(juju, 1)
     fetch_credentials(juju, folder)
     tls = ClientTLS(*(str(folder / name) for name in ("ca.crt", "client.crt", "client.key")))

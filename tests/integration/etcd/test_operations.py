@@ -170,6 +170,10 @@ def test_upkeep(juju, keys):
     revision = keys.put("upkeep", "1")
     assert int(juju.run("etcd/0", "compact").results["revision"]) >= revision
     assert juju.run("etcd/0", "alarm-list").results["output"] == "no alarm is raised"
+    results = juju.run("etcd/0", "check-consistency").results
+    assert results["consistent"] == "true"
+    assert len(json.loads(results["hashes"])) == 3
+    assert len(juju.run("etcd/0", "defrag").results["output"].splitlines()) == 3
     results = juju.run("etcd/0", "debug").results
     names = juju.exec(f"tar tzf {results['path']}", unit="etcd/0").stdout
     assert "journal.txt" in names
@@ -178,6 +182,22 @@ def test_upkeep(juju, keys):
     path = juju.run("etcd/0", "snapshot").results["snapshot"]["path"]
     assert path in juju.run("etcd/0", "list-snapshots").results["output"]
     assert int(juju.run("etcd/0", "verify-snapshot", {"path": path}).results["revision"]) > 0
+
+
+def test_row_9_snapshots_by_the_calendar_are_tried_and_said(juju, keys):
+    juju.config("etcd", {"snapshot-schedule": "*:*:0/10", "snapshot-retention": 2})
+
+    def is_said(status: jubilant.Status) -> bool:
+        return "verified snapshot" in status.apps["etcd"].app_status.message
+
+    def nudge(status: jubilant.Status) -> bool:
+        unit = leader_of(status)
+        juju.exec("JUJU_DISPATCH_PATH=hooks/update-status ./dispatch", unit=unit)
+        return is_said(juju.status())
+
+    juju.wait(nudge, error=jubilant.any_error, successes=1)
+    juju.config("etcd", reset="snapshot-schedule")
+    wait_healthy(juju, 3)
 
 
 def test_row_1_a_lost_quorum_is_rebuilt_from_the_survivor(juju, keys):

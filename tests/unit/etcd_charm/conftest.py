@@ -35,15 +35,18 @@ class Bench:
     placeholder: Path
 
     def run(self, event: Any, state: testing.State) -> testing.State:
-        """Run one hook; what is not attached is a placeholder."""
+        """Run one hook."""
+        return self.context.run(event, self.complete(state))
+
+    def complete(self, state: testing.State) -> testing.State:
+        """Return the state with a placeholder for each resource that is not attached."""
         given = {resource.name for resource in state.resources}
         missing = {
             testing.Resource(name=name, path=self.placeholder)
             for name in ("raftkv", "etcd", "etcdctl")
             if name not in given
         }
-        state = dataclasses.replace(state, resources={*state.resources, *missing})
-        return self.context.run(event, state)
+        return dataclasses.replace(state, resources={*state.resources, *missing})
 
     def found(self, **changes: Any) -> testing.State:
         """Run the hooks of a first unit until it is the cluster's only member."""

@@ -44,6 +44,7 @@ from etcd_charm.workload.certificates import read_fingerprint
 from etcd_charm.workload.engine import (
     Fingerprint,
     Prepared,
+    Proof,
     RestoreOptions,
     RestoreReport,
     SnapshotEntry,
@@ -85,6 +86,7 @@ class FakeEngine:
         self.has_former_copy = False
         self.users: list[tuple[str, str]] = []
         self.renewals = 0
+        self.proof_hash = 5
         self.access: list[Access] = []
         self.requests: tuple[str, ...] = ()
         self.disk = Disk()
@@ -238,10 +240,13 @@ class FakeEngine:
         self.give_cluster(name_member(self.unit))
         self.is_running = False
 
-    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> int:
+    def verify_snapshot(self, wanted: Wanted, storage: Path | None, source: Path) -> Proof:
         if self.lacks:
             raise NeedsOperator(self.lacks)
-        return 12
+        return Proof(12, self.proof_hash, 3)
+
+    def drop_snapshots(self, target: Path, kept: int) -> None:
+        self.cared.append(("drop", target, bool(kept)))
 
     def list_snapshots(self, target: Path) -> tuple[SnapshotEntry, ...]:
         return (SnapshotEntry(target / "etcd-snapshot-1.tar.gz", 69_000, "2026-01-02"),)

@@ -105,6 +105,7 @@ def test_a_wrong_option_blocks_and_leaves_the_service_alone(bench, option, value
     state = b.run(b.context.on.config_changed(), change(state, config={option: value}))
     assert isinstance(state.unit_status, testing.BlockedStatus)
     assert option in state.unit_status.message
+    assert state.app_status == state.unit_status
     assert (len(b.engine.prepared), len(b.engine.steps)) == (prepared, steps)
     assert b.engine.is_running
 

@@ -22,7 +22,7 @@ import ops
 
 LIBID = "etcd_relations"
 LIBAPI = 0
-LIBPATCH = 1
+LIBPATCH = 2
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,14 @@ class ProxyMessage:
     client_key: str
     client_ca: str
     """What verifies the servers, on the client plane and on the peer plane."""
+    client_urls: str = ""
+    """`name=client_url` in the same form, for members whose peer port lets no client in; empty
+    where the peer port does."""
+
+    @property
+    def proxy_cluster(self) -> str:
+        """What a proxy is to be started with as its initial cluster."""
+        return self.client_urls or self.cluster
 
     def to_databag(self) -> dict[str, str]:
         """Return the message as a unit databag holds it."""
@@ -75,6 +83,7 @@ class ProxyMessage:
             "client_cert": self.client_cert,
             "client_key": self.client_key,
             "client_ca": self.client_ca,
+            "client_urls": self.client_urls,
         }
 
     @classmethod
@@ -83,7 +92,8 @@ class ProxyMessage:
         needed = ("cluster", "client_cert", "client_key", "client_ca")
         if not all(bag.get(key) for key in needed):
             return None
-        return cls(**{key: bag[key] for key in needed})
+        fields = {key: bag[key] for key in needed}
+        return cls(client_urls=bag.get("client_urls", ""), **fields)
 
 
 class EtcdChangedEvent(ops.EventBase):
