@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from etcdwire import errors
 from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
+from raftkv.api.figures import Figures
 from raftkv.replica.effects import Rejected, Rejection
 from raftkv.replica.leases import LeaseAsks
 from raftkv.replica.machine import Machine
@@ -71,6 +72,7 @@ class Host(Protocol):
     """The member as its API sees it."""
 
     machine: Machine
+    figures: Figures
     headers: HeaderEncoder
     limits: Limits
     cluster_id: ClusterId
@@ -115,8 +117,8 @@ class Host(Protocol):
         """Whether the backend uses more than its quota."""
 
     @property
-    def log_syncs_count(self) -> int:
-        """Syncs of the log since the start."""
+    def pending_proposals_count(self) -> int:
+        """Batches of this member's own clients without a result yet."""
 
     @property
     def now_ms(self) -> int:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 from etcdwire.messages import AlarmType
 from raftkv.api import gateway, metrics, v2_access, v2_keys, v2_members
+from raftkv.api.figures import Figures
 from raftkv.api.host import Host
 from raftkv.api.http import (
     JSON,
@@ -202,9 +203,10 @@ def _stats_self(host: Host, reply: HttpReply) -> None:
 class _HealthToken:
     """Health is proved by a linearizable read, as etcd proves it."""
 
-    __slots__ = ("_reply",)
+    __slots__ = ("_figures", "_reply")
 
-    def __init__(self, reply: HttpReply) -> None:
+    def __init__(self, figures: Figures, reply: HttpReply) -> None:
+        self._figures = figures
         self._reply = reply
 
     def applied(self, result: object) -> None:
@@ -212,11 +214,13 @@ class _HealthToken:
 
     def ready(self) -> None:
         """Healthy: a quorum answered."""
+        self._figures.health_success += 1
         self._reply.respond(200, (TEXT,), b'{"health":"true"}')
 
     def rejected(self, rejection: Rejected) -> None:
         """Not healthy."""
         del rejection
+        self._figures.health_failures += 1
         self._reply.respond(503, (TEXT,), b'{"health":"false"}')
 
 
@@ -225,6 +229,7 @@ def _health(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     excluded = {value for name, value in parse_qsl(request.query) if name == "exclude"}
     alarms = {AlarmType(kind).name for _, kind in host.machine.alarms.active if kind in (1, 2)}
     if host.leader_id == NO_MEMBER or alarms - excluded:
+        host.figures.health_failures += 1
         reply.respond(503, (TEXT,), b'{"health":"false"}')
     else:
-        host.read(_HealthToken(reply))
+        host.read(_HealthToken(host.figures, reply))

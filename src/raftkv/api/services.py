@@ -12,6 +12,7 @@ from etcdwire.protobuf import Message
 from raftkv.api import v3_auth, v3_cluster, v3_kv, v3_lease, v3_maintenance
 from raftkv.api.access import Level
 from raftkv.api.calls import Call
+from raftkv.api.figures import MethodCounter
 from raftkv.api.host import Host
 
 Handler = Callable[[Host, Call, bytes], None]
@@ -318,3 +319,11 @@ WATCH_GATEWAY: Final = frozenset(f"{p}/watch" for p in ("/v3", "/v3beta", "/v3al
 SNAPSHOT_GATEWAY: Final = frozenset(
     f"{p}/maintenance/snapshot" for p in ("/v3", "/v3beta", "/v3alpha")
 )
+
+
+def new_method_counters() -> dict[bytes, MethodCounter]:
+    """A counter for every method that is served, by path."""
+    counters = {path: MethodCounter(path, "unary") for path in UNARY_BY_PATH}
+    counters[WATCH_PATH] = MethodCounter(WATCH_PATH, "bidi_stream")
+    counters[SNAPSHOT_PATH] = MethodCounter(SNAPSHOT_PATH, "server_stream")
+    return counters

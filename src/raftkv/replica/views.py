@@ -93,6 +93,11 @@ class ReplicaViews:
         role = self._core.role
         return role.transferee if isinstance(role, Leader) else NO_MEMBER
 
+    @property
+    def pending_count(self) -> int:
+        """Batches of this member's own clients without a result yet."""
+        return len(self._proposals)
+
     def progress(self) -> dict[MemberId, FollowerProgress]:
         """Return the followers as this leader sees them; empty when this is no leader."""
         role = self._core.role

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 from etcdwire import frames
 from etcdwire.errors import ApiError, Code
+from raftkv.api.figures import Figures
 from raftkv.api.http import HttpReply, HttpRequest
 from raftkv.server.guard import Guard
 
@@ -63,6 +64,8 @@ class Connections:
         self.takes_common_names = False
         """Whether the listener demands client certificates, so that their CN is a user's name."""
         self.open: set[Connection] = set()
+        self.traffic = Figures()
+        """Where bytes are counted; a member puts its own here."""
         self.on_empty: Callable[[], None] = lambda: None
         """Called when the last connection is gone."""
         self._touched: list[Connection] = []
@@ -152,6 +155,7 @@ class Connection(asyncio.Protocol):
                 return
             data = self._first
             self._first = b""
+        self._group.traffic.received_bytes += len(data)
         codec.receive(data)
         self.touch()
 
@@ -180,7 +184,9 @@ class Connection(asyncio.Protocol):
             return
         output = codec.take_output()
         if output:
-            transport.write(b"".join(output))
+            data = b"".join(output)
+            self._group.traffic.sent_bytes += len(data)
+            transport.write(data)
             if transport.get_write_buffer_size() > WRITE_ABORT_BYTES:
                 transport.abort()
                 return

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from raftkv.api.figures import Histogram
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.errors import NoSpaceError as BackendNoSpaceError
@@ -92,13 +93,13 @@ class LogThread(_Worker):
     one client at a time the two hand-overs between threads cost more than the sync (ADR 10).
     """
 
-    def __init__(self, wal: Wal, notify_fd: int) -> None:
+    def __init__(self, wal: Wal, notify_fd: int, durations: Histogram) -> None:
         super().__init__("raftkv-log", notify_fd)
         self._wal = wal
         self._queue: deque[Persist | _Trim] = deque()
         self.persisted = 0
         """Sequence up to which everything is on disk."""
-        self.syncs_count = 0
+        self._durations = durations
         self.is_out_of_space = False
         """Writes wait for space; ``wake`` lets them try again."""
         self._busy = threading.Lock()
@@ -129,8 +130,9 @@ class LogThread(_Worker):
         if any(write.must_sync for write in writes):
             started = time.monotonic()
             self._wal.sync()
-            self.syncs_count += 1
-            if time.monotonic() - started > INLINE_SYNC_MAX_S:
+            elapsed = time.monotonic() - started
+            self._durations.observe(elapsed)
+            if elapsed > INLINE_SYNC_MAX_S:
                 self._penalty = INLINE_PENALTY_SYNCS
             elif self._penalty:
                 self._penalty -= 1
@@ -187,10 +189,11 @@ class FlushBatch:
 class FlushThread(_Worker):
     """The one writer of the backend, and of its copy while it is defragmented."""
 
-    def __init__(self, environment: Environment, notify_fd: int) -> None:
+    def __init__(self, environment: Environment, notify_fd: int, durations: Histogram) -> None:
         super().__init__("raftkv-flush", notify_fd)
         self._environment = environment
         self._queue: deque[FlushBatch] = deque()
+        self._durations = durations
         self._uncommitted: list[FlushBatch] = []
         """Written, to be written again if the transaction does not end well."""
         self.is_out_of_space = False
@@ -252,7 +255,9 @@ class FlushThread(_Worker):
             if twin is not None:
                 twin.follow(batch.others)
         if batch.done is not None:
+            started = time.monotonic()
             self._environment.commit()
+            self._durations.observe(time.monotonic() - started)
             if twin is not None and twin.is_complete:
                 twin.commit()
             self._uncommitted.clear()

@@ -21,14 +21,16 @@ from typing import Final, TypeVar, cast
 from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
 from raftkv.api import host
+from raftkv.api.figures import Figures
 from raftkv.api.host import Limits, Logins, Recheckable, SnapshotSource, Token
 from raftkv.api.logins import JwtLogins, SimpleLogins
+from raftkv.api.services import new_method_counters
 from raftkv.api.v2_access import BasicLogins
 from raftkv.api.v3_watch import WatchStream
 from raftkv.auth.tokens import SimpleTokens
 from raftkv.backend.environment import Environment
 from raftkv.log.errors import StorageError as LogError
-from raftkv.raft.messages import Message
+from raftkv.raft.messages import Heartbeat, HeartbeatReply, Message
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
 from raftkv.replica.inputs import (
@@ -94,6 +96,7 @@ class Driver:
         self.enable_gateway = config.enable_gateway
         self.strict_reconfig = config.strict_reconfig
         self.limits = Limits(config.max_txn_ops, config.max_request_bytes, config.quota_bytes)
+        self.figures = Figures(methods=new_method_counters())
         self.headers = HeaderEncoder(self.cluster_id, self.member_id)
         self.machine = opened.machine
         self.machine.tokens = SimpleTokens(config.auth_token_ttl_s * 1000)
@@ -122,7 +125,7 @@ class Driver:
         self._parked: deque[tuple[float, bytes, Token]] = deque()
         self._links: dict[MemberId, PeerLink] = {}
         self._notify_fd = os.eventfd(0, os.EFD_NONBLOCK)
-        self._log = LogThread(opened.wal, self._notify_fd)
+        self._log = LogThread(opened.wal, self._notify_fd, self.figures.log_sync)
         self.flushing = Flushing(self, self._notify_fd, opened.boot.applied)
         self.chores = Chores(self)
         self._last_persisted = 0
@@ -216,8 +219,12 @@ class Driver:
         if self._questions:
             inputs.append(AskLeases(self._questions))
             self._questions = []
+        began = time.monotonic()
         while inputs:
             inputs = self.carry_out(self.replica.step_many(inputs))
+        elapsed = time.monotonic() - began
+        if elapsed > self.figures.longest_turn_s:
+            self.figures.longest_turn_s = elapsed
 
     def feed(self, happened: Input) -> None:
         """Take one input in the next turn."""
@@ -243,6 +250,7 @@ class Driver:
         for command in effects.propose:
             self.propose(command, OwnToken())
         for rejection in effects.rejected:
+            self.figures.proposals_failed += len(rejection.tokens)
             for token in rejection.tokens:
                 cast(Token, token).rejected(rejection)
         self._deliver()
@@ -277,7 +285,11 @@ class Driver:
         for send in effects.send:
             link = links.get(send.to)
             if link is not None:
-                link.send(send.message)
+                message = send.message
+                if type(message) is Heartbeat:
+                    peer = self.figures.peer(send.to)
+                    peer.beat_sent_at = peer.beat_sent_at or time.monotonic()
+                link.send(message)
                 used[send.to] = link
         for link in used.values():
             link.flush()
@@ -299,6 +311,7 @@ class Driver:
         leader = self.replica.leader_id
         _LOG.info("raft term %d, leader %x", self.replica.term, leader)
         if leader != NO_MEMBER:
+            self.figures.leader_changes += 1
             parked, self._parked = self._parked, deque()
             for _, command, token in parked:
                 self.propose(command, token)
@@ -400,9 +413,9 @@ class Driver:
         return self.flushing.used_bytes > self.limits.quota_bytes or self._space.is_full
 
     @property
-    def log_syncs_count(self) -> int:
-        """Syncs of the log since the start."""
-        return self._log.syncs_count
+    def pending_proposals_count(self) -> int:
+        """Batches without a result yet."""
+        return self.replica.pending_count
 
     @property
     def now_ms(self) -> int:
@@ -497,8 +510,19 @@ class Driver:
     def receive_messages(self, sender: MemberId, messages: list[Message]) -> None:
         """Messages of a peer."""
         for message in messages:
+            if type(message) is HeartbeatReply:
+                self._note_round_trip(sender)
             self._inputs.append(PeerMessage(sender, message))
         self._schedule()
+
+    def _note_round_trip(self, sender: MemberId) -> None:
+        """A heartbeat was answered: the one that waited longest, so a slow peer is not flattered."""
+        peer = self.figures.peer(sender)
+        if peer.beat_sent_at:
+            elapsed = time.monotonic() - peer.beat_sent_at
+            peer.beat_sent_at = 0.0
+            peer.round_trip.observe(elapsed)
+            peer.samples.append((time.time(), elapsed))
 
     def peer_lost(self, member_id: MemberId) -> None:
         """The connection to a peer broke."""

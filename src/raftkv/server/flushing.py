@@ -55,7 +55,8 @@ class Flushing:
     def __init__(self, driver: Driver, notify_fd: int, applied: Index) -> None:
         self._driver = driver
         self._notify_fd = notify_fd
-        self.thread = FlushThread(driver.environment, notify_fd)
+        self._durations = driver.figures.backend_commit
+        self.thread = FlushThread(driver.environment, notify_fd, self._durations)
         self._flushing: deque[tuple[list[int], Index]] = deque()
         self._uncommitted_rows: list[int] = []
         self._forgotten: list[int] = []
@@ -117,6 +118,9 @@ class Flushing:
         unflushed = machine.take_unflushed()
         rows = [(change.row_id.to_bytes(8, "big"), change.row) for change in unflushed.rows]
         self._uncommitted_rows.extend(change.row_id for change in unflushed.rows)
+        deleted = sum(change.row_id & 1 for change in unflushed.rows)
+        driver.figures.deletes += deleted
+        driver.figures.puts += len(rows) - deleted
         others: list[RowWrite] = [
             (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
         ]
@@ -226,7 +230,7 @@ class Flushing:
         self._restart_thread(environment)
 
     def _restart_thread(self, environment: Environment) -> None:
-        self.thread = FlushThread(environment, self._notify_fd)
+        self.thread = FlushThread(environment, self._notify_fd, self._durations)
         self.thread.start()
         self.used_bytes = environment.used_bytes()
 

@@ -14,6 +14,7 @@ from etcdwire.http2 import Delivery, Head, ServerSession
 from etcdwire.protobuf import DecodeError
 from raftkv.api import v3_maintenance
 from raftkv.api.access import Level, admit, caller_of, dispatch
+from raftkv.api.figures import MethodCounter
 from raftkv.api.host import Host
 from raftkv.api.http import Headers, HttpRequest
 from raftkv.api.services import (
@@ -32,6 +33,8 @@ GRPC_OVERHEAD_BYTES: Final = 512 << 10
 _LOG: Final = logging.getLogger("raftkv.http2")
 _PLAIN: Final = object()
 _UNKNOWN: Final = object()
+_UNCOUNTED: Final = MethodCounter(b"unknown/unknown", "unary")
+"""Calls of methods that do not exist: names of a caller's choice make no series."""
 _TRAILERS_OK: Final = grpc.TRAILERS_OK
 _RESPONSE_HEADERS: Final = grpc.RESPONSE_HEADERS
 
@@ -48,6 +51,7 @@ class Http2Codec:
         self._streams: dict[int, _GrpcStream] = {}
         self._closers: dict[int, Callable[[], None]] = {}
         self._failed = False
+        self._counters = host.figures.methods
         self._whole_limit = host.limits.max_request_bytes + GRPC_OVERHEAD_BYTES
 
     # --- Codec ------------------------------------------------------------------------------
@@ -109,7 +113,9 @@ class Http2Codec:
         """A whole request: unary gRPC or plain HTTP."""
         route = head.route
         if isinstance(route, Unary):
-            call = UnaryCall(self, stream_id)
+            counter = self._counters[route.path]
+            counter.started += 1
+            call = UnaryCall(self, stream_id, counter)
             size = len(body) - 5
             if size < 0 or body[0] or int.from_bytes(body[1:5], "big") != size:
                 self._refuse_framing(call, body)
@@ -145,7 +151,7 @@ class Http2Codec:
             if any(p.startswith(f"/{service}/".encode()) for p in UNARY_BY_PATH)
             else f"unknown service {service}"
         )
-        UnaryCall(self, stream_id).fail(ApiError(Code.UNIMPLEMENTED, text))
+        UnaryCall(self, stream_id, _UNCOUNTED).fail(ApiError(Code.UNIMPLEMENTED, text))
 
     def on_too_large(self, stream_id: int, head: Head, size_bytes: int) -> None:
         """A body above the limit."""
@@ -153,11 +159,15 @@ class Http2Codec:
             self.session.send_whole(stream_id, encode_headers(((b":status", b"413"),)), b"", b"")
             return
         text = f"grpc: received message larger than max ({size_bytes} vs. {self._whole_limit})"
-        UnaryCall(self, stream_id).fail(ApiError(Code.RESOURCE_EXHAUSTED, text))
+        counter = self._counters.get(head.path, _UNCOUNTED)
+        counter.started += 1
+        UnaryCall(self, stream_id, counter).fail(ApiError(Code.RESOURCE_EXHAUSTED, text))
 
     def on_open(self, stream_id: int, head: Head) -> None:
         """A Watch or Snapshot call begins."""
-        stream = _GrpcStream(self, stream_id, self._whole_limit)
+        counter = self._counters[head.path]
+        counter.started += 1
+        stream = _GrpcStream(self, stream_id, self._whole_limit, counter)
         self._streams[stream_id] = stream
         host = self._host
         caller = caller_of(head.headers, self._connection.common_name)
@@ -246,16 +256,18 @@ class Http2Codec:
 class UnaryCall:
     """A unary gRPC call (``calls.Call``)."""
 
-    __slots__ = ("_codec", "_stream_id")
+    __slots__ = ("_codec", "_counter", "_stream_id")
     identity: Final = None
 
-    def __init__(self, codec: Http2Codec, stream_id: int) -> None:
+    def __init__(self, codec: Http2Codec, stream_id: int, counter: MethodCounter) -> None:
         self._codec = codec
         self._stream_id = stream_id
+        self._counter = counter
 
     def ok(self, body: bytes) -> None:
         """Answer."""
         codec = self._codec
+        self._counter.ok += 1
         codec.session.send_whole(
             self._stream_id,
             _RESPONSE_HEADERS,
@@ -267,6 +279,7 @@ class UnaryCall:
     def fail(self, error: ApiError) -> None:
         """Answer with a status only."""
         codec = self._codec
+        self._counter.fail(error.code)
         codec.session.end(self._stream_id, grpc.trailers_only(error.code, error.message))
         codec.touch()
 
@@ -274,8 +287,11 @@ class UnaryCall:
 class _GrpcStream:
     """A streamed gRPC call (``v3_maintenance.OutStream``)."""
 
-    def __init__(self, codec: Http2Codec, stream_id: int, limit_bytes: int) -> None:
+    def __init__(
+        self, codec: Http2Codec, stream_id: int, limit_bytes: int, counter: MethodCounter
+    ) -> None:
         self._codec = codec
+        self._counter = counter
         self._stream_id = stream_id
         self._reader = grpc.MessageReader(limit_bytes)
         self._has_headers = False
@@ -315,6 +331,10 @@ class _GrpcStream:
         if not self.is_open:
             return
         code = error.code if error is not None else Code.OK
+        if error is None:
+            self._counter.ok += 1
+        else:
+            self._counter.fail(code)
         text = error.message if error is not None else ""
         block = grpc.trailers(code, text) if self._has_headers else grpc.trailers_only(code, text)
         self._codec.session.end(self._stream_id, block)

@@ -233,6 +233,7 @@ class _Daemon:
             return Http1Codec(connection, driver.limits, plane)
 
         group = Connections(loop, make, guard)
+        group.traffic = driver.figures
         self._groups.append(group)
         return group
 

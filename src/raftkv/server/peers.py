@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
+from raftkv.api.figures import Figures
 from raftkv.raft.messages import Message
 from raftkv.replica.peer_codec import FrameReader, PeerProtocolError, encode_frame
 from raftkv.server.guard import Guard
@@ -40,6 +41,7 @@ class PeerHost(Protocol):
 
     cluster_id: ClusterId
     member_id: MemberId
+    figures: Figures
 
     def peer_member(self, member_id: MemberId) -> Member | None:
         """A member of the cluster, as far as it is known."""
@@ -113,6 +115,7 @@ class PeerLink(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._said = ""
+        self._figures = host.figures.peer(member_id)
         self.connect()
 
     def connect(self) -> None:
@@ -188,6 +191,7 @@ class PeerLink(asyncio.Protocol):
         self._is_accepted = False
         self._gathered.clear()
         if was_accepted and not self._is_closed:
+            self._figures.send_failures += 1
             self._host.peer_lost(self._member_id)
         self._retry()
 
@@ -203,7 +207,9 @@ class PeerLink(asyncio.Protocol):
             return
         transport = self._transport
         if transport is not None and transport.get_write_buffer_size() < UNSENT_BYTES_MAX:
-            transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+            data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+            self._figures.sent_bytes += len(data)
+            transport.write(data)
         gathered.clear()
 
     def use_context(self, context: ssl.SSLContext | None) -> None:
@@ -296,6 +302,7 @@ class PeerConnection(asyncio.Protocol):
                 self._close()
                 return
             if messages:
+                self._host.figures.peer(self._sender).received_bytes += len(data)
                 self._host.receive_messages(self._sender, messages)
         elif self._plain is not None:
             self._plain.data_received(data)
