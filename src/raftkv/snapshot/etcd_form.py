@@ -8,6 +8,7 @@
 | ``members`` | member id in hex | JSON |
 | ``members_removed`` | member id in hex | ``removed`` |
 | ``cluster`` | ``clusterVersion`` | text |
+| ``lease`` | lease id i64 | leasepb.Lease |
 | ``auth`` | ``authEnabled`` | one byte |
 | | ``authRevision`` | u64 |
 | ``authUsers``, ``authRoles`` | name | authpb.User, authpb.Role |
@@ -22,12 +23,14 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from etcdwire import messages_auth as m
 from etcdwire.hot import encode_tombstone
-from etcdwire.protobuf import DecodeError, decode, encode
+from etcdwire.protobuf import DecodeError, Message, declare, decode, encode
 from raftkv.auth.state import AuthState
+from raftkv.lease.lessor import TTL_MAX_S, Lessor
 from raftkv.store.mvcc import SUB_BITS, key_of, main_revision
 from raftkv.values import Membership
 
@@ -39,6 +42,7 @@ CLUSTER: Final = b"cluster"
 OWN: Final = b"raftkv"
 OWN_V2: Final = b"raftkv_v2"
 
+LEASE: Final = b"lease"
 AUTH: Final = b"auth"
 AUTH_USERS: Final = b"authUsers"
 AUTH_ROLES: Final = b"authRoles"
@@ -59,6 +63,18 @@ _U64: Final = struct.Struct(">Q")
 _TOMBSTONE: Final = b"t"
 _SUB_MASK: Final = (1 << SUB_BITS) - 1
 REVISION_BYTES: Final = _REVISION.size
+
+
+@dataclass(slots=True)
+class LeaseRow(Message):
+    """``leasepb.Lease``: a remaining time of 0 means all of it."""
+
+    ID: int = 0
+    TTL: int = 0
+    RemainingTTL: int = 0
+
+
+declare(LeaseRow, "1 ID int64\n2 TTL int64\n3 RemainingTTL int64")
 
 
 class ForeignRowError(ValueError):
@@ -137,6 +153,38 @@ def export_auth(state: AuthState) -> dict[bytes, list[tuple[bytes, bytes]]]:
         AUTH_ROLES: sorted((role.name, encode(role)) for role in state.roles.values()),
         AUTH_USERS: sorted(users),
     }
+
+
+def export_leases(lessor: Lessor) -> list[tuple[bytes, bytes]]:
+    """The rows of ``lease``; one that is ending becomes one with a second to live."""
+    rows = []
+    for lease_id, lease in lessor.leases.items():
+        remaining_s = 1 if lease.is_ending else lease.remaining_s
+        if remaining_s == lease.granted_s:
+            remaining_s = 0
+        row = encode(LeaseRow(lease_id, lease.granted_s, remaining_s))
+        rows.append((lease_id.to_bytes(8, "big", signed=True), row))
+    return sorted(rows)
+
+
+def import_leases(values: Iterable[bytes]) -> Lessor:
+    """Leases from the values of their bucket.
+
+    Raises:
+        ForeignRowError: a row that is no lease.
+    """
+    lessor = Lessor()
+    for value in values:
+        try:
+            row = decode(LeaseRow, value)
+        except DecodeError as error:
+            raise ForeignRowError(f"a lease cannot be read: {error}") from None
+        if row.ID <= 0 or not 0 < row.TTL <= TTL_MAX_S or row.ID in lessor.leases:
+            raise ForeignRowError(f"{row.ID} with a time of {row.TTL} s is no lease")
+        lessor.grant(row.ID, row.TTL)
+        if row.RemainingTTL > 0:
+            lessor.checkpoint(row.ID, row.RemainingTTL)
+    return lessor
 
 
 def import_auth(

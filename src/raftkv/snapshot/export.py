@@ -17,6 +17,7 @@ from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
 from raftkv.bbolt.writer import Row, write_database
+from raftkv.lease.lessor import Lessor
 from raftkv.replica.membership import MembershipTable
 from raftkv.replica.replica_state import decode_state
 from raftkv.replica.sessions import Sessions
@@ -69,7 +70,7 @@ def _buckets(view: View) -> list[tuple[bytes, Iterable[Row]]]:
         b"alarm": (),
         form.CLUSTER: [(form.CLUSTER_VERSION, b"3.4.0")],
         form.KEY: form.export_rows(view.scan(Table.ROWS)),
-        b"lease": (),
+        form.LEASE: form.export_leases(Lessor.load(view.scan(Table.LEASES))),
         form.MEMBERS: members,
         form.MEMBERS_REMOVED: removed,
         form.META: sorted(meta),

@@ -52,6 +52,7 @@ def import_file(path: Path, environment: Environment, *, bump_revision: int = 0)
             _read_meta(database, found)
             _write_sliced(environment, _v2_rows(database, found))
             _write_sliced(environment, _auth_rows(database))
+            _write_sliced(environment, _lease_rows(database))
             own = dict(database.rows(form.OWN))
     except form.ForeignRowError as error:
         raise DamagedDatabaseError(f"{path}: {error}") from None
@@ -115,6 +116,12 @@ def _auth_rows(database: Database) -> Iterator[RowWrite]:
     )
     for key, row in state.rows():
         yield Table.AUTH, key, row
+
+
+def _lease_rows(database: Database) -> Iterator[RowWrite]:
+    lessor = form.import_leases(row for _, row in database.rows(form.LEASE))
+    for lease_id, row in lessor.writes.items():
+        yield Table.LEASES, lease_id.to_bytes(8, "big", signed=True), row
 
 
 def _v2_rows(database: Database, found: Restored) -> Iterator[RowWrite]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from etcdwire import messages as m
 from kvclient import Client
 from tests.integration.daemon.test_restore import control, read_v2, run_control
 from tests.kit.servers import Cluster, Process, command_of, free_ports, is_healthy
@@ -47,6 +48,14 @@ def fill(endpoint: str) -> dict[str, str]:
                 client.put(key.encode(), value.encode())
                 expected[key] = value
         client.delete(b"k/", b"k/02")
+        client.lease_grant(500, 7001)
+        client.lease_grant(600, 7002)
+        client.call(
+            b"/etcdserverpb.KV/Put",
+            m.PutRequest(b"leased", b"v", 7002),
+            m.PutResponse,
+            is_write=True,
+        )
         client.user_add("alice", "secret")
         client.user_add("by-certificate")
         client.role_add("reader")
@@ -59,6 +68,11 @@ def read_all(endpoint: str) -> dict[str, str]:
     with Client([endpoint]) as client:
         assert client.user_list() == ("alice", "by-certificate")
         assert client.user_get("alice") == ("reader",)
+        assert set(client.lease_list()) == {7001, 7002}
+        time_left = client.lease_time_to_live(7002, keys=True)
+        assert time_left is not None
+        assert time_left.keys == (b"leased",)
+        assert 500 < time_left.left_s <= 600
         (permission,) = client.role_get("reader")
         assert (permission.key, permission.range_end) == (b"k/", b"k0")
         return {key.decode(): value.decode() for key, value in client.get_prefix(b"k/")}

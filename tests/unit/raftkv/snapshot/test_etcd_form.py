@@ -5,12 +5,15 @@ import json
 import pytest
 
 from etcdwire.hot import encode_key_value, encode_tombstone
+from raftkv.lease.lessor import Lessor
 from raftkv.snapshot.etcd_form import (
     ForeignRowError,
     decode_number,
     encode_revision,
+    export_leases,
     export_members,
     export_rows,
+    import_leases,
     import_row,
 )
 from raftkv.values import Member, MemberId, Membership
@@ -68,6 +71,24 @@ def test_members_in_etcds_words() -> None:
     assert [key for key, _ in rows] == [b"ab", b"c"]
     assert json.loads(rows[1][1]) == {"id": 12, "peerURLs": ["http://q"], "isLearner": True}
     assert removed == [(b"1", b"removed")]
+
+
+def test_leases_go_there_and_back() -> None:
+    lessor = Lessor()
+    lessor.grant(7, 100)
+    lessor.grant(8, 100)
+    lessor.checkpoint(8, 40)
+    found = import_leases(value for _, value in export_leases(lessor))
+    assert {i: (x.granted_s, x.remaining_s) for i, x in found.leases.items()} == {
+        7: (100, 100),
+        8: (100, 40),
+    }
+
+
+@pytest.mark.parametrize("value", [b"\x08", b"", b"\x08\x07", b"\x08\x07\x10\x00"])
+def test_what_is_no_lease(value: bytes) -> None:
+    with pytest.raises(ForeignRowError, match="lease"):
+        import_leases([value])
 
 
 def test_numbers_have_eight_bytes() -> None:
