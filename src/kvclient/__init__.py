@@ -6,6 +6,7 @@ from kvclient.connection import ClientTLS
 from kvclient.errors import KvClientError, LoginError, RequestError, Unavailable
 from kvclient.kept_lease import KeptLease
 from kvclient.lease_calls import Lease, LeaseTime
+from kvclient.locks import Election, Leader, Lock, LockLostError
 from kvclient.maintenance_calls import Alarm, KeyValueHash
 
 __all__ = [
@@ -13,11 +14,15 @@ __all__ = [
     "AuthStatus",
     "Client",
     "ClientTLS",
+    "Election",
     "KeptLease",
     "KeyValueHash",
     "KvClientError",
+    "Leader",
     "Lease",
     "LeaseTime",
+    "Lock",
+    "LockLostError",
     "LoginError",
     "Member",
     "MemberStatus",

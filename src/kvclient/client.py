@@ -149,6 +149,10 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         )
         return answer.deleted
 
+    def txn(self, request: m.TxnRequest) -> m.TxnResponse:
+        """Run a transaction."""
+        return self.call(b"/etcdserverpb.KV/Txn", request, m.TxnResponse, is_write=True)
+
     # --- members ----------------------------------------------------------------------------
 
     def status(self) -> MemberStatus:
@@ -255,9 +259,20 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
             return False
 
     def watch(
-        self, key: bytes, range_end: bytes = b"", start_revision: int = 0
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        start_revision: int = 0,
+        *,
+        timeout_s: float | None = None,
     ) -> Iterator[m.WatchResponse]:
-        """Answers of one watch until the connection breaks; close the iterator to stop."""
+        """Answers of one watch until the connection breaks; close the iterator to stop.
+
+        ``timeout_s`` bounds the wait for each answer.
+
+        Raises:
+            Unavailable: the connection broke, or nothing came in time.
+        """
         request = m.WatchRequest(
             create_request=m.WatchCreateRequest(key, range_end, start_revision)
         )
@@ -271,7 +286,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
                 timeout_s=self._timeout_s,
                 metadata=self._metadata,
             )
-            for body in connection.messages(stream, None):
+            for body in connection.messages(stream, timeout_s):
                 yield decode(m.WatchResponse, body)
         finally:
             connection.close()

@@ -12,7 +12,16 @@ from pathlib import Path
 from etcdwire import messages as m
 from etcdwire.protobuf import Message
 from kvclient import KvClientError, prefix_end
-from raftkvctl import leases, maintenance, member_directory, printing, restore, txn_text, users
+from raftkvctl import (
+    leases,
+    locking,
+    maintenance,
+    member_directory,
+    printing,
+    restore,
+    txn_text,
+    users,
+)
 from raftkvctl.options import Options, UsageError
 from raftkvctl.options import connect as _client
 
@@ -63,6 +72,7 @@ def add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     users.add_commands(commands, common)
     maintenance.add_commands(commands, common)
     leases.add_commands(commands, common)
+    locking.add_commands(commands, common)
     command = add("inspect", _inspect, "what a stopped member's directory holds, as JSON")
     command.add_argument("data_dir", type=Path)
     command.add_argument("--wal-dir", type=Path, default=None)

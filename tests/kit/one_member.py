@@ -48,6 +48,11 @@ class Answer:
     error: ApiError | None = None
     identity: None = None
 
+    closed: Callable[[], None] | None = None
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        self.closed = callback
+
     def ok(self, body: bytes) -> None:
         assert self.body is None
         assert self.error is None

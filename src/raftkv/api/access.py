@@ -177,6 +177,10 @@ class GuardedCall:
         except ApiError as error:
             self._call.fail(error)
 
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """See ``Call``."""
+        self._call.on_close(callback)
+
     def ok(self, body: bytes) -> None:
         """Answer, unless the rights that it rests on have changed."""
         identity = self.identity

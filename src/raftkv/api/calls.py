@@ -32,6 +32,12 @@ class Call(Protocol):
     def identity(self) -> Identity | None:
         """Who calls; None while auth is off, and for methods that are open to all."""
 
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """Call this when the caller gives up; None when it no longer matters.
+
+        Only for calls that wait for others: the rest is answered all the same.
+        """
+
     def ok(self, body: bytes) -> None:
         """Answer with an encoded response message."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from etcdwire import messages as m
+from etcdwire import messages_lock as ml
 from etcdwire.errors import HTTP_STATUS, ApiError, Code
 from etcdwire.json_v3 import JsonError, dumps, loads, to_json
 from etcdwire.protobuf import DecodeError, Message, decode, encode
@@ -15,10 +17,12 @@ from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest, method_not_allowed
 from raftkv.api.services import (
     KEEP_ALIVE_GATEWAY,
+    OBSERVE_GATEWAY,
     SNAPSHOT_GATEWAY,
     UNARY_BY_GATEWAY,
     WATCH_GATEWAY,
 )
+from raftkv.api.v3_lock import Observation
 from raftkv.api.v3_watch import WatchStream
 
 
@@ -29,6 +33,7 @@ def is_gateway_path(path: str) -> bool:
         or path in WATCH_GATEWAY
         or path in SNAPSHOT_GATEWAY
         or path in KEEP_ALIVE_GATEWAY
+        or path in OBSERVE_GATEWAY
     )
 
 
@@ -49,6 +54,9 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
             lambda: v3_maintenance.snapshot(host, stream),
             _JsonCall(reply, m.SnapshotResponse).fail,
         )
+        return
+    if request.path in OBSERVE_GATEWAY:
+        _observe(host, request, reply)
         return
     if request.path in KEEP_ALIVE_GATEWAY:
         _keep_alive(host, request, reply)
@@ -75,6 +83,10 @@ def error_body(error: ApiError) -> dict[str, Any]:
     return {"error": error.message, "message": error.message, "code": int(error.code)}
 
 
+def _nothing() -> None:
+    """It does not matter any more that the caller went away."""
+
+
 class _JsonCall:
     """A unary call whose answer is JSON."""
 
@@ -84,6 +96,10 @@ class _JsonCall:
     def __init__(self, reply: HttpReply, response: type[Message]) -> None:
         self._reply = reply
         self._response = response
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """See ``calls.Call``."""
+        self._reply.on_close(callback or _nothing)
 
     def ok(self, body: bytes) -> None:
         """Answer with the message as JSON."""
@@ -130,6 +146,19 @@ class _ResultStream:
             self._started = True
             self._reply.start(200, (JSON,))
         self._reply.send(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+
+
+def _observe(host: Host, request: HttpRequest, reply: HttpReply) -> None:
+    """One LeaderRequest; answers follow until the client leaves."""
+    try:
+        data = encode(loads(ml.LeaderRequest, request.body))
+    except JsonError as error:
+        _JsonCall(reply, ml.LeaderResponse).fail(ApiError(Code.INVALID_ARGUMENT, str(error)))
+        return
+    caller = caller_of(request.headers, request.common_name)
+    observation = Observation(host, _ResultStream(reply, ml.LeaderResponse), caller)
+    reply.on_close(observation.close)
+    observation.receive(data)
 
 
 def _keep_alive(host: Host, request: HttpRequest, reply: HttpReply) -> None:

@@ -8,8 +8,9 @@ from typing import Final
 
 from etcdwire import messages as m
 from etcdwire import messages_auth as ma
+from etcdwire import messages_lock as ml
 from etcdwire.protobuf import Message
-from raftkv.api import v3_auth, v3_cluster, v3_kv, v3_lease, v3_maintenance
+from raftkv.api import v3_auth, v3_cluster, v3_kv, v3_lease, v3_lock, v3_maintenance
 from raftkv.api.access import Level
 from raftkv.api.calls import Call
 from raftkv.api.figures import MethodCounter
@@ -37,6 +38,8 @@ _CLUSTER: Final = b"/etcdserverpb.Cluster/"
 _MAINTENANCE: Final = b"/etcdserverpb.Maintenance/"
 _AUTH: Final = b"/etcdserverpb.Auth/"
 _LEASE: Final = b"/etcdserverpb.Lease/"
+_LOCK: Final = b"/v3lockpb.Lock/"
+_ELECTION: Final = b"/v3electionpb.Election/"
 
 UNARY: Final = (
     Unary(_KV + b"Put", m.PutRequest, m.PutResponse, v3_kv.put, "/kv/put"),
@@ -145,6 +148,36 @@ UNARY: Final = (
         m.LeaseLeasesResponse,
         v3_lease.leases,
         "/lease/leases",
+    ),
+    Unary(_LOCK + b"Lock", ml.LockRequest, ml.LockResponse, v3_lock.lock, "/lock/lock"),
+    Unary(_LOCK + b"Unlock", ml.UnlockRequest, ml.UnlockResponse, v3_lock.unlock, "/lock/unlock"),
+    Unary(
+        _ELECTION + b"Campaign",
+        ml.CampaignRequest,
+        ml.CampaignResponse,
+        v3_lock.campaign,
+        "/election/campaign",
+    ),
+    Unary(
+        _ELECTION + b"Proclaim",
+        ml.ProclaimRequest,
+        ml.ProclaimResponse,
+        v3_lock.proclaim,
+        "/election/proclaim",
+    ),
+    Unary(
+        _ELECTION + b"Leader",
+        ml.LeaderRequest,
+        ml.LeaderResponse,
+        v3_lock.leader,
+        "/election/leader",
+    ),
+    Unary(
+        _ELECTION + b"Resign",
+        ml.ResignRequest,
+        ml.ResignResponse,
+        v3_lock.resign,
+        "/election/resign",
     ),
     Unary(
         _MAINTENANCE + b"HashKV",
@@ -313,6 +346,8 @@ UNARY_BY_GATEWAY: Final = {
 }
 WATCH_PATH: Final = b"/etcdserverpb.Watch/Watch"
 SNAPSHOT_PATH: Final = _MAINTENANCE + b"Snapshot"
+OBSERVE_PATH: Final = _ELECTION + b"Observe"
+OBSERVE_GATEWAY: Final = frozenset(f"{p}/election/observe" for p in _PREFIXES)
 KEEP_ALIVE_PATH: Final = _LEASE + b"LeaseKeepAlive"
 KEEP_ALIVE_GATEWAY: Final = frozenset(f"{p}/lease/keepalive" for p in _PREFIXES)
 WATCH_GATEWAY: Final = frozenset(f"{p}/watch" for p in ("/v3", "/v3beta", "/v3alpha"))

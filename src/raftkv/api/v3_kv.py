@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from etcdwire import errors
 from etcdwire.errors import ApiError, RequestError
 from etcdwire.hot import decode_put, decode_range
@@ -93,6 +95,10 @@ class _PhysicalCall:
     def identity(self) -> Identity | None:
         """The caller."""
         return self._call.identity
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """See ``Call``."""
+        self._call.on_close(callback)
 
     def ok(self, body: bytes) -> None:
         """Answer later."""

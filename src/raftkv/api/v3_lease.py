@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from etcdwire import errors
@@ -45,6 +46,10 @@ class _GrantCall:
     def identity(self) -> Identity | None:
         """The caller."""
         return self._call.identity
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """See ``Call``."""
+        self._call.on_close(callback)
 
     def ok(self, body: bytes) -> None:
         """Answer."""

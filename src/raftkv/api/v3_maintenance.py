@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from etcdwire import errors
@@ -91,6 +92,10 @@ class _AlarmCall:
     def identity(self) -> Identity | None:
         """The caller."""
         return self._call.identity
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """See ``Call``."""
+        self._call.on_close(callback)
 
     def ok(self, body: bytes) -> None:
         """Answer: the alarm, if there is or was one."""

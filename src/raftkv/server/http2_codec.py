@@ -19,12 +19,14 @@ from raftkv.api.host import Host
 from raftkv.api.http import Headers, HttpRequest
 from raftkv.api.services import (
     KEEP_ALIVE_PATH,
+    OBSERVE_PATH,
     SNAPSHOT_PATH,
     UNARY_BY_PATH,
     WATCH_PATH,
     Unary,
 )
 from raftkv.api.v3_lease import KeepAliveStream
+from raftkv.api.v3_lock import Observation
 from raftkv.api.v3_watch import WatchStream
 from raftkv.server.connection import Connection, Plane, internal_error
 
@@ -97,7 +99,7 @@ class Http2Codec:
             method = UNARY_BY_PATH.get(path)
             if method is not None:
                 head.route = method
-            elif path in (WATCH_PATH, SNAPSHOT_PATH, KEEP_ALIVE_PATH):
+            elif path in (WATCH_PATH, SNAPSHOT_PATH, KEEP_ALIVE_PATH, OBSERVE_PATH):
                 head.route = path
                 head.delivery = Delivery.STREAMED
             else:
@@ -179,6 +181,11 @@ class Http2Codec:
             keeping = KeepAliveStream(host, stream, caller)
             stream.on_message = keeping.receive
             stream.on_half_close = keeping.half_close
+        elif head.route == OBSERVE_PATH:
+            observation = Observation(host, stream, caller)
+            stream.on_message = observation.receive
+            stream.on_half_close = _ignore
+            stream.on_close = observation.close
         else:
             stream.on_message = lambda _: admit(
                 host,
@@ -253,6 +260,10 @@ class Http2Codec:
         self._closers.pop(stream_id, None)
 
 
+def _ignore() -> None:
+    """The client asks once and listens."""
+
+
 class UnaryCall:
     """A unary gRPC call (``calls.Call``)."""
 
@@ -263,6 +274,13 @@ class UnaryCall:
         self._codec = codec
         self._stream_id = stream_id
         self._counter = counter
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """See ``calls.Call``."""
+        if callback is None:
+            self._codec.drop_closer(self._stream_id)
+        else:
+            self._codec.set_closer(self._stream_id, callback)
 
     def ok(self, body: bytes) -> None:
         """Answer."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.api import runner
+from tests.conformance.api.test_api import FLAGS
 from tests.conformance.api.test_hashes import SEEDS, story
 from tests.kit.servers import Cluster
 
@@ -23,7 +24,7 @@ def record_hashes(seed: int) -> list[Any]:
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
-        Cluster("etcd", Path(directory)) as cluster,
+        Cluster("etcd", Path(directory), flags=FLAGS) as cluster,
     ):
         server = runner.Server(cluster.endpoints[0])
         answers = {

@@ -19,7 +19,7 @@ import yaml
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
 _BYTES_FIELDS = {"key", "value", "range_end"}
-_REVISIONS = {"revision", "create_revision", "mod_revision"}
+_REVISIONS = {"revision", "create_revision", "mod_revision", "rev"}
 _INDICES = {"modifiedIndex", "createdIndex", "index"}
 _IDS = {"cluster_id", "member_id", "raft_term", "ID", "id", "token"}
 
@@ -176,6 +176,8 @@ def _normal(data: Any, base: int, key: str = "") -> Any:
         return int(data) - base
     if key in _INDICES:
         return data - base if data else data
+    if key == "version":
+        return data
     if key in _IDS or key in {"expiration", "ttl"}:
         return f"<{key}>"
     if isinstance(data, str):

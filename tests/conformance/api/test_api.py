@@ -12,6 +12,7 @@ from tests.conformance.api import runner
 from tests.kit.servers import Cluster, command_of
 
 ENGINES = ["raftkv", "etcd"]
+FLAGS = ("--bcrypt-cost", "4")
 RECORDED_FROM = "3.4.23"
 """Another etcd differs in details: 3.4.30 says 400 where this one says 412."""
 
@@ -29,7 +30,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[ru
     if request.param == "etcd" and version_of_etcd() != RECORDED_FROM:
         here = f"etcd {version_of_etcd()}" if version_of_etcd() else "no etcd"
         pytest.skip(f"{here} here: raftkv is compared with recorded answers of {RECORDED_FROM}")
-    with Cluster(request.param, tmp_path_factory.mktemp(request.param)) as cluster:
+    with Cluster(request.param, tmp_path_factory.mktemp(request.param), flags=FLAGS) as cluster:
         yield runner.Server(cluster.endpoints[0])
 
 

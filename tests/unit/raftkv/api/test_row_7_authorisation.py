@@ -9,6 +9,7 @@ import pytest
 
 from etcdwire import messages as m
 from etcdwire import messages_auth as ma
+from etcdwire import messages_lock as ml
 from etcdwire.errors import Code
 from etcdwire.protobuf import Message, decode, encode
 from raftkv.api.access import Caller, Level
@@ -23,7 +24,8 @@ ROOT_ONLY = {
     "RoleGrantPermission", "RoleRevokePermission", "Hash", "HashKV", "Defragment",
 }  # fmt: skip
 ANY_USER = {"MemberList", "Alarm", "Range", "Put", "DeleteRange", "Txn", "Compact", "UserGet",
-            "RoleGet", "LeaseGrant", "LeaseRevoke", "LeaseTimeToLive", "LeaseLeases"}  # fmt: skip
+            "RoleGet", "LeaseGrant", "LeaseRevoke", "LeaseTimeToLive", "LeaseLeases",
+            "Lock", "Unlock", "Campaign", "Proclaim", "Leader", "Resign"}  # fmt: skip
 """Rights on keys are checked beyond this; the rest of this file does."""
 
 GRANTS: dict[str, list[tuple[int, bytes, bytes]]] = {
@@ -253,3 +255,27 @@ def test_leases_belong_to_who_may_write_their_keys(user: str, key: bytes) -> Non
     others = member.machine.lessor.leases[7].keys if 7 in member.machine.lessor.leases else {}
     assert (revoked.error is None) == (not others)
     assert member.call("LeaseLeases", m.LeaseLeasesRequest(), caller).error is None
+
+
+@pytest.mark.parametrize("user", sorted(GRANTS))
+def test_locks_and_elections_need_the_rights_of_their_keys(user: str) -> None:
+    member = secured()
+    for name, allowed in ((b"k", may(user, "write", b"k/1", b"") and
+                           may(user, "read", b"k/", b"k0")), (b"z", user == "everything"
+                           or user == "from-key")):  # fmt: skip
+        caller = Caller("", user)
+        member.call("LeaseGrant", m.LeaseGrantRequest(100, 1), Caller("", "root"))
+        for method, request in (
+            ("Lock", ml.LockRequest(name, 1)),
+            ("Campaign", ml.CampaignRequest(name, 1, b"v")),
+            ("Unlock", ml.UnlockRequest(name + b"/1")),
+        ):
+            answer = member.call(method, request, caller)
+            if method == "Unlock":
+                assert (answer.error is None) == may(user, "write", name + b"/1", b"")
+            else:
+                assert (answer.error is None) == allowed, (user, method, name)
+        seen = member.call("Leader", ml.LeaderRequest(name), caller)
+        assert seen.error is not None
+        denied = seen.error.code == Code.PERMISSION_DENIED
+        assert denied != may(user, "read", name + b"/", name + b"0")
