@@ -36,6 +36,9 @@ def read_package(path: Path) -> Package:
                 raise JujuError(f"charm {str(path)!r} has no metadata.yaml: pack it first")
             metadata = _load(archive, names, "metadata.yaml")
             check_metadata(metadata)
+            for name in names:
+                if name.startswith("/") or ".." in name.split("/"):
+                    raise JujuError(f"charm file {name!r} lies outside the charm")
             options = check_options(_map(archive, names, "config.yaml"))
             actions = check_actions(_map(archive, names, "actions.yaml"))
             manifest = _map(archive, names, "manifest.yaml")

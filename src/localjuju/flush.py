@@ -116,12 +116,6 @@ def _commit_secrets(context: HookContext) -> None:
     ordered = sorted(context.pending.secrets.values(), key=lambda change: not change.delete)
     for change in ordered:
         secrets.apply(context.records, change, now)
-        secret = context.records.secrets.get(change.id)
-        if secret is None or change.content is None:
-            continue
-        # The writer knows what it wrote: no secret-changed for its own revision.
-        unit = context.unit
-        unit.local = replace(unit.local, secrets={**unit.local.secrets, change.id: secret.latest})
 
 
 def _commit_ports(context: HookContext) -> None:

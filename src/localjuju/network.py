@@ -28,6 +28,17 @@ def ip(*arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
+def _tc(interface: str, pid: int, verb: str) -> None:
+    """Put the queue without room in its place, or take it away; of a machine, or of the host."""
+    queue = ["pfifo", "limit", "0"] if verb == "replace" else []
+    command = ["tc", "qdisc", verb, "dev", interface, "root", *queue]
+    if pid:
+        command = ["nsenter", f"--net=/proc/{pid}/ns/net", *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if queue and done.returncode != 0:
+        raise Refused(f"tc: {done.stderr.strip()}")
+
+
 def _has_interface(name: str) -> bool:
     """Ask the kernel, not `/sys`, which may show another network namespace in a container."""
     try:
@@ -128,9 +139,22 @@ class Network:
         )
         subprocess.run(inside, input=batch, text=True, check=True, capture_output=True)
 
-    def set_port(self, port: str, state: str) -> None:
-        """Plug (``up``) or unplug (``down``) a machine."""
-        ip("link", "set", port, state)
+    def cut(self, port: str, pid: int, way: str) -> None:
+        """Cut a machine off: ``both`` pulls the plug, ``in`` and ``out`` lose packets one way.
+
+        What is lost is lost in silence: a queue without any room stands where packets leave,
+        the bridge towards the machine, or the machine towards the bridge.
+        """
+        if way == "both":
+            ip("link", "set", port, "down")
+        else:
+            _tc(port if way == "in" else "eth0", pid if way == "out" else 0, "replace")
+
+    def heal(self, port: str, pid: int) -> None:
+        """Undo each cut of a machine."""
+        ip("link", "set", port, "up")
+        _tc(port, 0, "del")
+        _tc("eth0", pid, "del")
 
     def port_of(self, address: str) -> str:
         """Return the name of a machine's interface on the host side."""

@@ -13,6 +13,7 @@ from localjuju.entities import Records, Secret
 from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote
 from localjuju.hook_tools.flags import Arguments, option, switch
+from localjuju.hook_tools.secret import scope_tag, target_tag
 from localjuju.secrets import SecretChange
 
 
@@ -27,7 +28,9 @@ def find_secret(records: Records, text: str) -> Secret:
     return records.secrets[identifier]
 
 
-def describe(secret: Secret, *, reveal: bool, revisions: bool, number: int = 0) -> dict[str, Any]:
+def describe(
+    records: Records, secret: Secret, *, reveal: bool, revisions: bool, number: int = 0
+) -> dict[str, Any]:
     """Return a secret as ``show-secret`` does."""
     chosen = number or secret.latest
     shown: dict[str, Any] = {
@@ -52,8 +55,8 @@ def describe(secret: Secret, *, reveal: bool, revisions: bool, number: int = 0) 
     if secret.grants:
         shown["access"] = [
             {
-                "target": ("unit-" if "/" in name else "application-") + name.replace("/", "-"),
-                "scope": f"relation-{relation}" if relation >= 0 else "model",
+                "target": target_tag(name),
+                "scope": scope_tag(records, relation),
                 "role": "view",
             }
             for name, relation in secret.grants.items()
@@ -71,7 +74,7 @@ def list_secrets(session: Session) -> int:
     args = arguments(session, (*FORMAT, option("owner"), switch("utc")))
     with session.book().read() as records:
         found = [s for s in records.secrets.values() if args.text("owner") in {"", s.owner}]
-        shown = {s.id: describe(s, reveal=False, revisions=False) for s in found}
+        shown = {s.id: describe(records, s, reveal=False, revisions=False) for s in found}
     if args.text("format") != "tabular":
         emit(session, args, shown, ordered=True)
         return 0
@@ -107,6 +110,7 @@ def show_secret(session: Session) -> int:
     with session.book().read() as records:
         secret = find_secret(records, args.positional[0])
         shown = describe(
+            records,
             secret,
             reveal=args.has("reveal"),
             revisions=args.has("revisions"),

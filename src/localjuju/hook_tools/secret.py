@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from localjuju import secrets as rules
-from localjuju.entities import Secret
+from localjuju.entities import Records, Secret
 from localjuju.errors import JujuError, UsageError
 from localjuju.formats import Moment, Ordered, go_quote
 from localjuju.hook_context import HookContext
@@ -347,7 +347,7 @@ def _description(
     }
     grants = {**secret.grants, **change.grants}
     shown["access"] = [
-        Ordered(target=_target(name), scope=_scope(context, number), role="view")
+        Ordered(target=target_tag(name), scope=scope_tag(context.records, number), role="view")
         for name, number in sorted(grants.items())
         if name not in change.revokes
     ]
@@ -355,15 +355,16 @@ def _description(
     return {key: value for key, value in shown.items() if value or key in always}
 
 
-def _scope(context: HookContext, number: int) -> str:
+def scope_tag(records: Records, number: int) -> str:
     """Return the tag of the relation with which a grant ends."""
-    relation = context.records.relations.get(str(number))
+    relation = records.relations.get(str(number))
     if relation is None:
-        return f"model-{context.records.model.uuid}"
+        return f"model-{records.model.uuid}"
     return "relation-" + relation.key.replace(":", ".").replace(" ", "#")
 
 
-def _target(name: str) -> str:
+def target_tag(name: str) -> str:
+    """Return the tag of a unit or an application."""
     return "unit-" + name.replace("/", "-") if "/" in name else f"application-{name}"
 
 

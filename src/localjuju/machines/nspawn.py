@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from localjuju.errors import MachineGone, Refused
-from localjuju.machines import cgroups, rootfs
+from localjuju.machines import cgroups, clocks, disks, rootfs
 from localjuju.machines.launch_script import LAUNCH_SCRIPT
 from localjuju.network import Network
 
@@ -213,6 +213,7 @@ class Container:
         """
         if not self.is_up():
             raise MachineGone(f"machine {self.name} is down")
+        environment = {**environment, **clocks.environment(self.live_root)}
         settings = [f"{name}={value}" for name, value in environment.items()]
         argv = [
             *self.enter_command(), "systemd-run", "--quiet", "--pipe", "--wait", "--collect",
@@ -264,7 +265,7 @@ class Container:
         if not self.is_up():
             self.kill()
             return
-        self.thaw()
+        self._rouse()
         for nspawn in _children(self.pid):
             _signal(nspawn, signal.SIGTERM)
         if not self.wait_gone(STOP_SECONDS_MAX):
@@ -274,7 +275,7 @@ class Container:
     def crash(self) -> None:
         """Kill the machine's init without notice, as a power cut does."""
         if self.leader:
-            self.thaw()
+            self._rouse()
             _signal(self.leader, signal.SIGKILL)
         if not self.wait_gone(5.0):
             self.kill()
@@ -283,7 +284,7 @@ class Container:
     def kill(self) -> None:
         """Make sure that nothing of the machine runs."""
         if self.pid and process_start(self.pid) == self.started:
-            self.thaw()
+            self._rouse()
             for nspawn in _children(self.pid):
                 for process in _children(nspawn):
                     _signal(process, signal.SIGKILL)
@@ -300,8 +301,14 @@ class Container:
         """Let them go on."""
         cgroups.set_frozen(self.tag, self.name, frozen=False)
 
+    def _rouse(self) -> None:
+        """Undo what keeps processes from ending when they are killed."""
+        self.thaw()
+        disks.lift(self.tag, self.name)
+
     def destroy(self) -> None:
         """Stop and remove every trace."""
+        self._rouse()
         self.kill()
         cgroups.remove(self.tag, self.name)
         shutil.rmtree(self.directory, ignore_errors=True)

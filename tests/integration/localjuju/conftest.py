@@ -13,16 +13,16 @@ import pytest
 
 from localjuju.machines.nspawn import missing_prerequisites
 
-CHARMS = Path(__file__).parent / "charms"
+ROOM = Path(__file__).parent
 JUJU = Path(sys.executable).with_name("juju")
 
 
 def pack(name: str, folder: Path) -> Path:
     """Pack one of the shell charms."""
-    target = folder / f"{name}.charm"
+    target = folder / f"{Path(name).name}.charm"
     with zipfile.ZipFile(target, "w") as archive:
-        for file in sorted((CHARMS / name).rglob("*")):
-            archive.write(file, file.relative_to(CHARMS / name))
+        for file in sorted((ROOM / name).rglob("*")):
+            archive.write(file, file.relative_to(ROOM / name))
     return target
 
 
@@ -58,5 +58,5 @@ def charms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packed charms."""
     folder = tmp_path_factory.mktemp("charms")
     for name in ("sprout", "spade"):
-        pack(name, folder)
+        pack(f"charms/{name}", folder)
     return folder

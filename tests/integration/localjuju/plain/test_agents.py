@@ -381,6 +381,8 @@ def test_broken_charms_are_refused(lab: Lab, tmp_path: Path) -> None:
     charm = lab.pack(tmp_path / "nothing", **bad, **{"actions.yaml": "Bad_name: {}"})
     assert "bad action name Bad_name" in lab.refused("deploy", charm)
     charm = lab.pack(tmp_path / "nothing", **bad)
+    outside = {"metadata.yaml": "name: a", "../over": "the edge"}
+    assert "lies outside the charm" in lab.refused("deploy", lab.pack(tmp_path, **outside))
     assert 'unknown option "colour"' in lab.refused("deploy", charm, "--config", "colour=red")
     assert 'has no store called "data"' in lab.refused("deploy", charm, "--storage", "data=1G")
     assert lab.records.applications == {}
