@@ -96,8 +96,7 @@ def test_command_lines_hold_locks_and_lead(cluster: Cluster, program: str) -> No
         assert lock.acquire(10)
         lock.close()
         holder.communicate(timeout=10)
-        script = "echo $ETCD_LOCK_KEY"
-        done = command(cluster, program, "lock", name, "sh", "-c", script)
+        done = command(cluster, program, "lock", name, "printenv", "ETCD_LOCK_KEY")
         assert done.communicate(timeout=10)[0].startswith(f"{name}/")
         leader = command(cluster, program, "elect", name, "me")
         assert leader.stdout is not None
