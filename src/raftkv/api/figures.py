@@ -18,8 +18,8 @@ DISK_BUCKETS_S: Final = tuple(0.001 * 2**n for n in range(14))
 """etcd's: 1 ms to 8.192 s."""
 ROUND_TRIP_BUCKETS_S: Final = tuple(0.0001 * 2**n for n in range(16))
 """etcd's: 0.1 ms to 3.2768 s."""
-SAMPLES_MAX: Final = 300
-"""Round trips kept per peer: half a minute of heartbeats at etcd's default."""
+SAMPLES_MAX: Final = 600
+"""Round trips kept per peer: a minute of heartbeats at etcd's default."""
 
 
 class Histogram:

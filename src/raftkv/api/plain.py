@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from etcdwire.messages import AlarmType
-from raftkv.api import gateway, metrics, v2_access, v2_keys, v2_members
+from raftkv.api import dashboard, gateway, metrics, v2_access, v2_keys, v2_members
 from raftkv.api.figures import Figures
 from raftkv.api.host import Host
 from raftkv.api.http import (
@@ -54,6 +54,9 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
             return
     elif path == "/version":
         reply.respond(200, (JSON,), _VERSION)
+        return
+    elif path.startswith(dashboard.PREFIX):
+        dashboard.handle(host, request, reply)
         return
     elif handle_metrics_plane(host, request, reply):
         return
