@@ -11,6 +11,7 @@ from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
 from etcdwire.protobuf import Message, decode, encode
 from raftkv.api.access import Caller, dispatch
+from raftkv.api.calls import BodyWriter, GatheredBody
 from raftkv.api.host import Limits, Logins, Recheckable, Token
 from raftkv.api.logins import SimpleLogins
 from raftkv.api.services import UNARY, Unary
@@ -52,6 +53,12 @@ class Answer:
 
     def on_close(self, callback: Callable[[], None] | None) -> None:
         self.closed = callback
+
+    def begin(self, length: int) -> BodyWriter:
+        self.announced = length
+        return GatheredBody(self)
+
+    announced: int = 0
 
     def ok(self, body: bytes) -> None:
         assert self.body is None

@@ -23,7 +23,7 @@ from etcdwire.errors import (
     USER_EMPTY,
     ApiError,
 )
-from raftkv.api.calls import Call, Identity
+from raftkv.api.calls import BodyWriter, Call, Identity
 from raftkv.api.host import Host
 
 ATTEMPTS_MAX: Final = 10
@@ -180,6 +180,14 @@ class GuardedCall:
     def on_close(self, callback: Callable[[], None] | None) -> None:
         """See ``Call``."""
         self._call.on_close(callback)
+
+    def begin(self, length: int) -> BodyWriter | None:
+        """Begin to answer, unless the rights that it rests on have changed."""
+        identity = self.identity
+        if identity is not None and identity.revision != self._host.machine.auth.revision:
+            self._again()
+            return None
+        return self._call.begin(length)
 
     def ok(self, body: bytes) -> None:
         """Answer, unless the rights that it rests on have changed."""

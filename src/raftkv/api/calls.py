@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from etcdwire.errors import ApiError
+from etcdwire.errors import TIMEOUT, ApiError
 from raftkv.api.host import Host, error_of
 from raftkv.auth.rights import Rights
 from raftkv.replica.commands import encode_as_user
@@ -25,6 +25,57 @@ class Identity:
         """A write with this identity was applied: the log has checked the revision."""
 
 
+class BodyWriter(Protocol):
+    """An answer in pieces."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client still listens."""
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken by the network."""
+
+    def send(self, piece: bytes) -> None:
+        """Send a piece."""
+
+    def finish(self) -> None:
+        """All announced bytes are sent."""
+
+    def abort(self) -> None:
+        """The rest will never come."""
+
+
+class GatheredBody:
+    """An answer in pieces for a caller that needs it whole."""
+
+    __slots__ = ("_call", "_pieces")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._pieces: list[bytes] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody tells."""
+        return True
+
+    def pending_bytes(self) -> int:
+        """Nothing is on its way."""
+        return 0
+
+    def send(self, piece: bytes) -> None:
+        """Keep a piece."""
+        self._pieces.append(piece)
+
+    def finish(self) -> None:
+        """Answer."""
+        self._call.ok(b"".join(self._pieces))
+
+    def abort(self) -> None:
+        """Answer with an error."""
+        self._call.fail(TIMEOUT)
+
+
 class Call(Protocol):
     """A unary call: exactly one of the two methods is called, once."""
 
@@ -37,6 +88,9 @@ class Call(Protocol):
 
         Only for calls that wait for others: the rest is answered all the same.
         """
+
+    def begin(self, length: int) -> BodyWriter | None:
+        """Answer with a message of so many bytes, in pieces; None when the call begins anew."""
 
     def ok(self, body: bytes) -> None:
         """Answer with an encoded response message."""

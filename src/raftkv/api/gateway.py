@@ -13,6 +13,7 @@ from etcdwire.json_v3 import JsonError, dumps, loads, to_json
 from etcdwire.protobuf import DecodeError, Message, decode, encode
 from raftkv.api import v3_lease, v3_maintenance
 from raftkv.api.access import Level, admit, caller_of, dispatch
+from raftkv.api.calls import BodyWriter, GatheredBody
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest, method_not_allowed
 from raftkv.api.services import (
@@ -100,6 +101,10 @@ class _JsonCall:
     def on_close(self, callback: Callable[[], None] | None) -> None:
         """See ``calls.Call``."""
         self._reply.on_close(callback or _nothing)
+
+    def begin(self, length: int) -> BodyWriter:  # noqa: ARG002 - see ``Call``
+        """See ``Call``."""
+        return GatheredBody(self)
 
     def ok(self, body: bytes) -> None:
         """Answer with the message as JSON."""

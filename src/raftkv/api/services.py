@@ -346,6 +346,7 @@ UNARY_BY_GATEWAY: Final = {
 }
 WATCH_PATH: Final = b"/etcdserverpb.Watch/Watch"
 SNAPSHOT_PATH: Final = _MAINTENANCE + b"Snapshot"
+RANGE_STREAM_PATH: Final = _KV + b"RangeStream"
 OBSERVE_PATH: Final = _ELECTION + b"Observe"
 OBSERVE_GATEWAY: Final = frozenset(f"{p}/election/observe" for p in _PREFIXES)
 KEEP_ALIVE_PATH: Final = _LEASE + b"LeaseKeepAlive"
@@ -356,9 +357,18 @@ SNAPSHOT_GATEWAY: Final = frozenset(
 )
 
 
+STREAMED: Final = {
+    WATCH_PATH: "bidi_stream",
+    KEEP_ALIVE_PATH: "bidi_stream",
+    SNAPSHOT_PATH: "server_stream",
+    RANGE_STREAM_PATH: "server_stream",
+    OBSERVE_PATH: "server_stream",
+}
+"""Streamed methods, with their kind as metrics name it."""
+
+
 def new_method_counters() -> dict[bytes, MethodCounter]:
     """A counter for every method that is served, by path."""
     counters = {path: MethodCounter(path, "unary") for path in UNARY_BY_PATH}
-    counters[WATCH_PATH] = MethodCounter(WATCH_PATH, "bidi_stream")
-    counters[SNAPSHOT_PATH] = MethodCounter(SNAPSHOT_PATH, "server_stream")
+    counters.update({path: MethodCounter(path, kind) for path, kind in STREAMED.items()})
     return counters

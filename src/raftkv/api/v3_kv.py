@@ -15,7 +15,8 @@ from etcdwire.messages import (
     TxnRequest,
 )
 from etcdwire.protobuf import decode
-from raftkv.api.calls import Call, Identity, ReadToken, propose
+from raftkv.api import large_ranges
+from raftkv.api.calls import BodyWriter, Call, Identity, ReadToken, propose
 from raftkv.api.host import Host, error_of
 from raftkv.auth import policy
 from raftkv.replica.commands import CommandKind, encode_compact
@@ -100,6 +101,10 @@ class _PhysicalCall:
         """See ``Call``."""
         self._call.on_close(callback)
 
+    def begin(self, length: int) -> BodyWriter | None:
+        """See ``Call``."""
+        return self._call.begin(length)
+
     def ok(self, body: bytes) -> None:
         """Answer later."""
         self._host.when_forgotten(lambda: self._call.ok(body))
@@ -162,6 +167,9 @@ class _RangeToken:
 def _answer(host: Host, request: RangeRequest, call: Call) -> None:
     kv = host.machine.kv
     try:
+        if request.range_end and large_ranges.is_large(host, request):
+            large_ranges.answer(host, call, request)
+            return
         body = answer_range(kv, request)
     except RequestError as error:
         call.fail(error)

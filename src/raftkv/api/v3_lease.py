@@ -11,7 +11,7 @@ from etcdwire.errors import ApiError, Code, RequestError
 from etcdwire.hot import encode_field
 from etcdwire.protobuf import DecodeError, decode, encode, encode_varint
 from raftkv.api.access import Caller, Level, admit
-from raftkv.api.calls import Call, Identity, ReadToken, propose
+from raftkv.api.calls import BodyWriter, Call, Identity, ReadToken, propose
 from raftkv.api.host import Host, error_of
 from raftkv.api.v3_maintenance import OutStream
 from raftkv.lease.lessor import TTL_MAX_S
@@ -50,6 +50,10 @@ class _GrantCall:
     def on_close(self, callback: Callable[[], None] | None) -> None:
         """See ``Call``."""
         self._call.on_close(callback)
+
+    def begin(self, length: int) -> BodyWriter | None:
+        """See ``Call``."""
+        return self._call.begin(length)
 
     def ok(self, body: bytes) -> None:
         """Answer."""

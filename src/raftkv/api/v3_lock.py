@@ -17,7 +17,7 @@ from etcdwire.errors import ApiError, Code, RequestError
 from etcdwire.protobuf import decode, encode
 from raftkv.api import v3_kv, v3_lease
 from raftkv.api.access import Caller, identify
-from raftkv.api.calls import Call, Identity, ReadToken
+from raftkv.api.calls import BodyWriter, Call, GatheredBody, Identity, ReadToken
 from raftkv.api.host import Host
 from raftkv.api.v3_maintenance import OutStream
 from raftkv.store.ranges import answer_range
@@ -47,6 +47,10 @@ class _Step:
 
     def on_close(self, callback: Callable[[], None] | None) -> None:
         """Never needed: steps do not wait."""
+
+    def begin(self, length: int) -> BodyWriter:  # noqa: ARG002 - see ``Call``
+        """See ``Call``."""
+        return GatheredBody(self)
 
     def ok(self, body: bytes) -> None:
         """Go on."""
@@ -197,6 +201,10 @@ class _Nobody:
 
     def on_close(self, callback: Callable[[], None] | None) -> None:
         """Nobody is there to go away."""
+
+    def begin(self, length: int) -> BodyWriter:  # noqa: ARG002 - see ``Call``
+        """See ``Call``."""
+        return GatheredBody(self)
 
     def ok(self, body: bytes) -> None:
         """Done."""

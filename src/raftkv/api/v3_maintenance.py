@@ -9,7 +9,7 @@ from etcdwire import errors
 from etcdwire import messages as m
 from etcdwire.messages import AlarmType
 from etcdwire.protobuf import decode, encode
-from raftkv.api.calls import Call, Identity, ReadToken, propose
+from raftkv.api.calls import BodyWriter, Call, Identity, ReadToken, propose
 from raftkv.api.host import Host, SnapshotSource, error_of
 from raftkv.replica.commands import CommandKind, encode_alarm
 from raftkv.replica.effects import Rejected
@@ -96,6 +96,10 @@ class _AlarmCall:
     def on_close(self, callback: Callable[[], None] | None) -> None:
         """See ``Call``."""
         self._call.on_close(callback)
+
+    def begin(self, length: int) -> BodyWriter | None:
+        """See ``Call``."""
+        return self._call.begin(length)
 
     def ok(self, body: bytes) -> None:
         """Answer: the alarm, if there is or was one."""

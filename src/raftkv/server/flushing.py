@@ -92,10 +92,10 @@ class Flushing:
         machine = driver.machine
         now = driver.loop.time()
         commit = now >= self._next_commit or bool(self._waiting_snapshots or self._when_committed)
-        forgotten = machine.kv.has_garbage and not driver.traffic.is_installing
+        forgotten = machine.kv.may_forget and not driver.traffic.is_installing
         if forgotten:
             self._forgotten += machine.kv.forget_slice(FORGET_KEYS)
-        elif self._when_forgotten and not self._forgotten:
+        elif self._when_forgotten and not self._forgotten and not machine.kv.has_garbage:
             waiting, self._when_forgotten = self._when_forgotten, []
             self._when_committed += waiting
             commit = True

@@ -14,13 +14,16 @@ from etcdwire.http2 import Delivery, Head, ServerSession
 from etcdwire.protobuf import DecodeError
 from raftkv.api import v3_maintenance
 from raftkv.api.access import Level, admit, caller_of, dispatch
+from raftkv.api.calls import BodyWriter
 from raftkv.api.figures import MethodCounter
 from raftkv.api.host import Host
 from raftkv.api.http import Headers, HttpRequest
+from raftkv.api.large_ranges import RangeStream
 from raftkv.api.services import (
     KEEP_ALIVE_PATH,
     OBSERVE_PATH,
-    SNAPSHOT_PATH,
+    RANGE_STREAM_PATH,
+    STREAMED,
     UNARY_BY_PATH,
     WATCH_PATH,
     Unary,
@@ -99,7 +102,7 @@ class Http2Codec:
             method = UNARY_BY_PATH.get(path)
             if method is not None:
                 head.route = method
-            elif path in (WATCH_PATH, SNAPSHOT_PATH, KEEP_ALIVE_PATH, OBSERVE_PATH):
+            elif path in STREAMED:
                 head.route = path
                 head.delivery = Delivery.STREAMED
             else:
@@ -166,7 +169,7 @@ class Http2Codec:
         UnaryCall(self, stream_id, counter).fail(ApiError(Code.RESOURCE_EXHAUSTED, text))
 
     def on_open(self, stream_id: int, head: Head) -> None:
-        """A Watch or Snapshot call begins."""
+        """A streamed call begins."""
         counter = self._counters[head.path]
         counter.started += 1
         stream = _GrpcStream(self, stream_id, self._whole_limit, counter)
@@ -181,6 +184,8 @@ class Http2Codec:
             keeping = KeepAliveStream(host, stream, caller)
             stream.on_message = keeping.receive
             stream.on_half_close = keeping.half_close
+        elif head.route == RANGE_STREAM_PATH:
+            stream.on_message = RangeStream(host, stream, caller).receive
         elif head.route == OBSERVE_PATH:
             observation = Observation(host, stream, caller)
             stream.on_message = observation.receive
@@ -282,6 +287,10 @@ class UnaryCall:
         else:
             self._codec.set_closer(self._stream_id, callback)
 
+    def begin(self, length: int) -> BodyWriter:
+        """Announce a message of so many bytes."""
+        return _UnaryBody(self._codec, self._stream_id, length)
+
     def ok(self, body: bytes) -> None:
         """Answer."""
         codec = self._codec
@@ -300,6 +309,42 @@ class UnaryCall:
         self._counter.fail(error.code)
         codec.session.end(self._stream_id, grpc.trailers_only(error.code, error.message))
         codec.touch()
+
+
+class _UnaryBody:
+    """The one message of a unary answer, in pieces (``calls.BodyWriter``)."""
+
+    __slots__ = ("_codec", "_stream_id")
+
+    def __init__(self, codec: Http2Codec, stream_id: int, length: int) -> None:
+        self._codec = codec
+        self._stream_id = stream_id
+        codec.session.send_head(stream_id, _RESPONSE_HEADERS)
+        self.send(b"\x00" + length.to_bytes(4, "big"))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client still listens."""
+        return self._stream_id in self._codec.session.streams
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken by the client."""
+        return self._codec.pending_bytes(self._stream_id)
+
+    def send(self, piece: bytes) -> None:
+        """Send a piece."""
+        self._codec.session.send_data(self._stream_id, piece)
+        self._codec.touch()
+
+    def finish(self) -> None:
+        """End the call."""
+        self._codec.session.end(self._stream_id, _TRAILERS_OK)
+        self._codec.touch()
+
+    def abort(self) -> None:
+        """Reset: what was announced will not come."""
+        self._codec.session.reset(self._stream_id, frames.INTERNAL_ERROR)
+        self._codec.touch()
 
 
 class _GrpcStream:

@@ -47,6 +47,14 @@ class KeyOrder:
         else:
             self._firsts[at] = b""
 
+    def count_at_most(self, start: bytes, end: bytes | None) -> int:
+        """An upper bound of the number of keys in a range: whole blocks are counted."""
+        first = max(bisect_right(self._firsts, start) - 1, 0)
+        last = len(self._blocks) if end is None else bisect_left(self._firsts, end)
+        if last - first <= 1:
+            return len(self._blocks[first])
+        return (last - first) * 2 * BLOCK_KEYS
+
     def scan(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """Keys with start <= key < end; no end means to the last."""
         at = max(bisect_right(self._firsts, start) - 1, 0)

@@ -92,6 +92,7 @@ class KeyValueStore:
         "compact_revision",
         "leases",
         "revision",
+        "walkers",
     )
 
     def __init__(self, view: ReadView) -> None:
@@ -105,6 +106,8 @@ class KeyValueStore:
         self._forget_from: bytes | None = None
         """Where forgetting goes on; None when nothing is to be forgotten."""
         self.use_leases(NoLeases())
+        self.walkers = 0
+        """Who reads a revision step by step: nothing is forgotten meanwhile."""
         self.changes: list[Change] = []
         """Changes since the owner last took them, in order."""
 
@@ -222,8 +225,13 @@ class KeyValueStore:
 
     @property
     def has_garbage(self) -> bool:
-        """Whether ``forget_slice`` has work."""
+        """Whether there is something to be forgotten."""
         return self._forget_from is not None
+
+    @property
+    def may_forget(self) -> bool:
+        """Whether ``forget_slice`` has work, and nobody walks."""
+        return self._forget_from is not None and not self.walkers
 
     def forget_slice(self, keys_max: int) -> list[int]:
         """Forget what the compaction allows, for some keys; the row ids that may be deleted.
@@ -306,6 +314,18 @@ class KeyValueStore:
             if row_id:
                 out.append(row_id)
         return out
+
+    def keys_at_most(self, key: bytes, range_end: bytes) -> int:
+        """More keys than these are not in a range; costs two binary searches."""
+        return self._order.count_at_most(*_bounds(key, range_end)) if range_end else 1
+
+    def visible_from(
+        self, first: bytes, range_end: bytes, revision: int, keys_max: int
+    ) -> Iterator[tuple[bytes, int]]:
+        """(key, row id at a revision or 0) of up to so many keys, from a key on."""
+        index = self._index
+        for key in islice(self._order.scan(*_bounds(first, range_end)), keys_max):
+            yield key, _visible(index[key], revision)
 
     def require(self, key: bytes) -> KeyValue:
         """The newest value of a key that must exist.

@@ -29,7 +29,7 @@ def answer_range(store: KeyValueStore, request: RangeRequest) -> bytes:
         RequestError: compacted or future revision.
     """
     store.check_revision(request.revision)
-    if not request.range_end and not _is_filtered(request):
+    if not request.range_end and not is_filtered(request):
         return _answer_one(store, request)
     row_ids = store.row_ids(request.key, request.range_end, request.revision)
     count = len(row_ids)
@@ -37,7 +37,7 @@ def answer_range(store: KeyValueStore, request: RangeRequest) -> bytes:
         return _count_field(count)
     limit = request.limit
     more = False
-    if _is_filtered(request):
+    if is_filtered(request):
         rows, more = _filter_and_sort(store, request, row_ids)
     else:
         if 0 < limit < count:
@@ -45,7 +45,7 @@ def answer_range(store: KeyValueStore, request: RangeRequest) -> bytes:
             more = True
         rows = [store.row(row_id) for row_id in row_ids]
         if request.keys_only:
-            rows = [_without_value(row) for row in rows]
+            rows = [without_value(row) for row in rows]
     parts = [encode_field(b"\x12", row) for row in rows]
     if more:
         parts.append(b"\x18\x01")
@@ -61,7 +61,7 @@ def _answer_one(store: KeyValueStore, request: RangeRequest) -> bytes:
         return b"\x20\x01"
     row = store.row(row_ids[0])
     if request.keys_only:
-        row = _without_value(row)
+        row = without_value(row)
     return encode_field(b"\x12", row) + b"\x20\x01"
 
 
@@ -69,7 +69,8 @@ def _count_field(count: int) -> bytes:
     return b"\x20" + encode_varint(count) if count else b""
 
 
-def _is_filtered(request: RangeRequest) -> bool:
+def is_filtered(request: RangeRequest) -> bool:
+    """Whether rows have to be looked into, or put in another order."""
     return bool(
         request.sort_order
         or request.sort_target
@@ -106,7 +107,8 @@ def _filter_and_sort(
     return [_encode(kv, keys_only=request.keys_only) for kv in values], more
 
 
-def _without_value(row: bytes) -> bytes:
+def without_value(row: bytes) -> bytes:
+    """A row as ``keys_only`` shows it."""
     return _encode(decode(KeyValue, row), keys_only=True)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from etcdwire import messages as m
+from etcdwire.protobuf import decode, encode
 from kvclient import Client, KeptLease, RequestError, Unavailable
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
@@ -104,3 +106,42 @@ def test_leases_survive_a_restart_of_all(cluster: Cluster) -> None:
         assert found.keys == (b"durable",)
         client.lease_revoke(lease.lease_id)
         assert client.get(b"durable") is None
+
+
+def test_keep_alives_share_a_stream(cluster: Cluster) -> None:
+    """As Go's client sends them: one call, many messages, answers as they come."""
+    with Client(cluster.endpoints) as client:
+        leases = [client.lease_grant(60).lease_id for _ in range(3)]
+        host = cluster.endpoints[1]
+        with Client([host]) as one:
+            connection = one._connect(host)
+            first = encode(m.LeaseKeepAliveRequest(leases[0]))
+            path = b"/etcdserverpb.Lease/LeaseKeepAlive"
+            stream_id, stream = connection.open(path, first, end=False, timeout_s=5)
+            for lease_id in leases[1:]:
+                connection.send(stream_id, encode(m.LeaseKeepAliveRequest(lease_id)))
+            answers = connection.messages(stream, 5)
+            found = [decode(m.LeaseKeepAliveResponse, next(answers)) for _ in leases]
+            assert {answer.ID for answer in found} == set(leases)
+            assert all(answer.TTL == 60 for answer in found)
+
+
+def test_a_large_range_as_one_message_and_as_many(cluster: Cluster) -> None:
+    with Client(cluster.endpoints) as client:
+        for start in range(0, 6000, 100):
+            puts = [
+                m.RequestOp(request_put=m.PutRequest(b"big/%05d" % n, b"v" * 300))
+                for n in range(start, start + 100)
+            ]
+            client.txn(m.TxnRequest([], puts))
+        keys = [b"big/%05d" % n for n in range(6000)]
+        assert [key for key, _ in client.get_prefix(b"big/")] == keys
+        connection = client._connect(cluster.endpoints[0])
+        request = encode(m.RangeRequest(b"big/", b"big0"))
+        seen: list[bytes] = []
+        for body in connection.stream(b"/etcdserverpb.KV/RangeStream", request, 10):
+            at = 1
+            while body[at] & 0x80:
+                at += 1
+            seen += [kv.key for kv in decode(m.RangeResponse, body[at + 1 :]).kvs]
+        assert seen == keys

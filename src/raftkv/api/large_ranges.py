@@ -1,0 +1,201 @@
+"""Answers to large ranges: measured and sent in steps of a few milliseconds.
+
+A plain Range is one message, whose length comes first: the rows are measured in a first pass and
+sent in a second, never more than the client takes. RangeStream (etcd 3.7) needs the second only;
+its messages, merged, are the answer of a Range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from etcdwire.errors import TIMEOUT, ApiError, Code, RequestError
+from etcdwire.hot import encode_field
+from etcdwire.messages import RangeRequest
+from etcdwire.protobuf import DecodeError, decode
+from raftkv.api.access import Caller, identify
+from raftkv.api.calls import Call, ReadToken
+from raftkv.api.host import Host
+from raftkv.api.v3_maintenance import OutStream
+from raftkv.auth import policy
+from raftkv.store.range_walk import RangeWalk
+from raftkv.store.ranges import is_filtered
+from raftkv.store.txn import check_range
+
+KEYS_PER_STEP: Final = 1000
+BYTES_PER_STEP: Final = 512 << 10
+PENDING_BYTES: Final = 2 << 20
+RETRY_S: Final = 0.01
+STALLED_S: Final = 60.0
+"""A client that takes nothing for so long loses its answer: it keeps others' history from going."""
+LARGE_KEYS: Final = 2000
+LARGE_BYTES: Final = 2 << 20
+
+
+def is_large(host: Host, request: RangeRequest) -> bool:
+    """Whether answering at once could hold everybody up; a guess from how keys are spread."""
+    kv = host.machine.kv
+    keys = kv.keys_at_most(request.key, request.range_end)
+    if keys <= 1:
+        return False
+    if keys > LARGE_KEYS:
+        return not is_filtered(request)
+    return keys * host.used_bytes() > LARGE_BYTES * kv.keys_count and not is_filtered(request)
+
+
+class _Steps:
+    """What both forms do: walk, with the loop free in between."""
+
+    def __init__(
+        self, host: Host, request: RangeRequest, fail: Callable[[ApiError], None]
+    ) -> None:
+        self._host = host
+        self._fail = fail
+        self._store = host.machine.kv
+        self.walk = RangeWalk(self._store, request)
+        self.term = host.term
+
+    def measure(self, then: Callable[[], None]) -> None:
+        """Measure everything, then go on."""
+        if self._host.machine.kv is not self._store:
+            self.walk.close()
+            self._fail(TIMEOUT)  # a snapshot took the place of all rows
+        elif self.walk.measure(KEYS_PER_STEP, BYTES_PER_STEP):
+            then()
+        else:
+            self._host.call_later(0, lambda: self.measure(then))
+
+    def send(
+        self,
+        sink: Sink,
+        send: Callable[[bytes], None],
+        finish: Callable[[], None],
+        abort: Callable[[], None],
+    ) -> None:
+        """Send the rows as they are taken, then finish."""
+        pieces = self.walk.pieces(BYTES_PER_STEP)
+        waited_s = 0.0
+
+        def step() -> None:
+            nonlocal waited_s
+            gone = self._host.machine.kv is not self._store or waited_s > STALLED_S
+            if gone or not sink.is_open:
+                self.walk.close()
+                if sink.is_open:
+                    abort()
+                return
+            if sink.pending_bytes() > PENDING_BYTES:
+                waited_s += RETRY_S
+                self._host.call_later(RETRY_S, step)
+                return
+            waited_s = 0.0
+            piece = next(pieces, None)
+            if piece is None:
+                self.walk.close()
+                finish()
+                return
+            send(piece)
+            self._host.call_later(0, step)
+
+        step()
+
+
+class Sink(Protocol):
+    """Where an answer goes."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client still listens."""
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken."""
+
+
+def answer(host: Host, call: Call, request: RangeRequest) -> None:
+    """Answer a plain Range as one message."""
+    steps = _Steps(host, request, call.fail)
+    head = host.headers.encode(host.machine.kv.revision, steps.term)
+
+    def measured() -> None:
+        walk = steps.walk
+        writer = call.begin(len(head) + walk.size_bytes + len(walk.tail))
+        if writer is None:  # rights changed meanwhile: the call begins anew
+            walk.close()
+            return
+        writer.send(head)
+
+        def finish() -> None:
+            writer.send(walk.tail)
+            writer.finish()
+
+        steps.send(writer, writer.send, finish, writer.abort)
+
+    steps.measure(measured)
+
+
+class RangeStream:
+    """One RangeStream call."""
+
+    def __init__(self, host: Host, stream: OutStream, caller: Caller) -> None:
+        self._host = host
+        self._stream = stream
+        self._caller = caller
+        self.identity = None
+
+    def receive(self, data: bytes) -> None:
+        """The one RangeRequest."""
+        try:
+            request = decode(RangeRequest, data)
+            check_range(request)
+            if is_filtered(request):
+                text = "etcdserver: RangeStream supports neither sorting nor revision filters"
+                raise RequestError(Code.UNIMPLEMENTED, text)
+            if self._host.machine.auth.enabled:
+                policy.check_range(identify(self._host, self._caller).rights, request)
+        except DecodeError as error:
+            self._stream.finish(RequestError(Code.INTERNAL, f"grpc: {error}"))
+            return
+        except ApiError as error:
+            self._stream.finish(error)
+            return
+        if request.serializable:
+            self._begin(request)
+        else:
+            self._host.read(ReadToken(self, lambda _: self._begin(request)))
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """Not needed: the stream says whether it is open."""
+
+    def ok(self, body: bytes) -> None:
+        """Send the one message of an answer."""
+        self._stream.send(body)
+
+    def begin(self, length: int) -> None:
+        """Never called: the answer is many messages."""
+
+    def fail(self, error: ApiError) -> None:
+        """End with an error."""
+        self._stream.finish(error)
+
+    def _begin(self, request: RangeRequest) -> None:
+        host, stream = self._host, self._stream
+        try:
+            steps = _Steps(host, request, stream.finish)
+        except ApiError as error:
+            stream.finish(error)
+            return
+        head = host.headers.encode(host.machine.kv.revision, steps.term)
+
+        def finish() -> None:
+            stream.send(encode_field(b"\x0a", head + steps.walk.tail))
+            stream.finish()
+
+        steps.measure(
+            lambda: steps.send(
+                stream,
+                lambda piece: stream.send(encode_field(b"\x0a", piece)),
+                finish,
+                lambda: stream.finish(TIMEOUT),
+            )
+        )
