@@ -16,6 +16,7 @@ from etcd_charm.reconcile.desk import (
     demand_view,
     find_member,
     format_size,
+    hash_at,
     list_urls,
     name_of,
 )
@@ -97,8 +98,8 @@ class CareActions:
         urls = {name_of(member): member.client_urls[0] for member in view.voters}
         for _ in range(HASH_TRIES):
             revision = min(care.read_revision(url) for url in urls.values())
-            found = {name: care.hash_data(url, revision) for name, url in urls.items()}
-            if len({entry.compact_revision for entry in found.values()}) == 1:
+            found = {name: hash_at(care, url, revision) for name, url in urls.items()}
+            if len({(entry.compact_revision, entry.revision) for entry in found.values()}) == 1:
                 break
             self.desk.workload.rest(1.0)
         else:

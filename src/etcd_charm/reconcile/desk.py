@@ -1,14 +1,15 @@
 """What all actions share: a look at the cluster, refusals, parameters, sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ops
 
+from etcd_charm.cluster.errors import Retry
 from etcd_charm.cluster.facts import ClusterView, Facts, MemberView
 from etcd_charm.reconcile.gather import PEER_RELATION, JujuFacts
 from etcd_charm.reconcile.loop import Reconciler
-from etcd_charm.workload.engine import Workload
+from etcd_charm.workload.engine import Care, Fingerprint, Workload
 
 HOME = Path("/home/ubuntu")
 _SIZE_STEP = 1024
@@ -81,6 +82,17 @@ def list_urls(view: ClusterView) -> list[str]:
         key=lambda voter: (voter.member_id != view.leader_id, voter.name),
     )
     return [url for voter in voters for url in voter.client_urls[:1]]
+
+
+def hash_at(care: Care, url: str, revision: int) -> Fingerprint:
+    """Return a hash over a member's data at a revision, or at the present one.
+
+    etcd refuses the very revision that was compacted, which is the present one of an idle cluster.
+    """
+    try:
+        return replace(care.hash_data(url, revision), revision=revision)
+    except Retry:
+        return care.hash_data(url, 0)
 
 
 def read_target(event: ops.ActionEvent, default: Path) -> Path:

@@ -12,7 +12,15 @@ from etcd_charm.cluster.errors import NeedsOperator, Retry
 from etcd_charm.cluster.facts import DataState, Facts, Restore, RestoreState, SnapshotRecord
 from etcd_charm.cluster.restore import read_own_state
 from etcd_charm.reconcile import bags
-from etcd_charm.reconcile.desk import HOME, Desk, Refused, format_size, read_path, read_target
+from etcd_charm.reconcile.desk import (
+    HOME,
+    Desk,
+    Refused,
+    format_size,
+    hash_at,
+    read_path,
+    read_target,
+)
 from etcd_charm.reconcile.gather import JujuFacts
 from etcd_charm.reconcile.loop import TOKEN_BYTES
 from etcd_charm.workload.engine import Proof, RestoreOptions
@@ -88,8 +96,10 @@ class SnapshotActions:
         """Return what is wrong with a snapshot's data, as far as the live member can tell."""
         if not proof.hash:
             return ""
-        live = self.desk.workload.care.hash_data(facts.serving_url, proof.revision)
-        if live.compact_revision != proof.compact_revision or live.hash == proof.hash:
+        live = hash_at(self.desk.workload.care, facts.serving_url, proof.revision)
+        if live.revision != proof.revision or live.compact_revision != proof.compact_revision:
+            return ""  # the live member has moved on too far to say
+        if live.hash == proof.hash:
             return ""
         return f"the snapshot's data differs from the member's at revision {proof.revision}"
 

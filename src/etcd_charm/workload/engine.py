@@ -108,6 +108,7 @@ class Fingerprint:
 
     hash: int
     compact_revision: int
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ class Care(Protocol):
         """Add a user who comes by certificate, and give it a role that exists."""
 
     def hash_data(self, url: str, revision: int) -> Fingerprint:
-        """Return a hash over one member's data at a revision."""
+        """Return a hash over one member's data at a revision, 0 for the present one."""
 
 
 class Workload(Protocol):

@@ -206,7 +206,7 @@ def _ask(url: str) -> Proof | None:
                 return None
             revision = ask_revision(client)
             try:
-                answer = client.hash_kv(revision)
+                answer = client.hash_kv()
             except KvClientError:
                 return Proof(revision)  # guarded by users, or not served
             return Proof(revision, answer.hash, answer.compact_revision)

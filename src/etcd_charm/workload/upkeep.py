@@ -115,17 +115,15 @@ class Upkeep:
         return done
 
     def hash_data(self, url: str, revision: int) -> Fingerprint:
-        """Return a hash over one member's data at a revision.
+        """Return a hash over one member's data at a revision, 0 for the present one.
 
         Raises:
             Retry: with the engine's words, or it does not answer.
         """
 
         def ask(client: Client) -> Fingerprint:
-            path = b"/etcdserverpb.Maintenance/HashKV"
-            request = messages.HashKVRequest(revision)
-            answer = client.call(path, request, messages.HashKVResponse)
-            return Fingerprint(answer.hash, answer.compact_revision)
+            answer = client.hash_kv(revision)
+            return Fingerprint(answer.hash, answer.compact_revision, answer.revision)
 
         done = self._ask([url], ask, SLOW_TIMEOUT_S)
         assert isinstance(done, Fingerprint)
