@@ -9,7 +9,7 @@ from pathlib import Path
 import jubilant
 import pytest
 
-from kvclient import ClientTLS
+from kvclient import Client, ClientTLS, KvClientError
 from tests.integration.etcd.conftest import ETCD, ROOT
 from tests.integration.etcd.stories import (
     Curl,
@@ -19,6 +19,7 @@ from tests.integration.etcd.stories import (
     list_endpoints,
     wait_healthy,
 )
+from tests.kit.waiting import wait_for
 from tests.kit.writer import ContinuousWriter
 
 pytestmark = pytest.mark.integration
@@ -100,6 +101,24 @@ def test_a_snapshot_holds_both_stores_and_a_restore_says_what_it_cannot_do(juju,
     assert Keys(juju, tmp_path).get("kept") == "before"
     curl = Curl(juju, tmp_path)
     assert {curl.get(address, "folder/kept") for address in curl.addresses()} == {"v2"}
+
+
+def test_a_revoked_certificate_is_refused_by_every_member(juju, writer, tmp_path):
+    fetch_credentials(juju, tmp_path, parameters={"cn": "alice"})
+    tls = ClientTLS(*(str(tmp_path / name) for name in ("ca.crt", "client.crt", "client.key")))
+
+    def is_served(endpoint: str) -> bool:
+        try:
+            with Client([endpoint], tls=tls, timeout_s=2.0) as client:
+                client.get(b"kept")
+        except (KvClientError, OSError):
+            return False
+        return True
+
+    endpoints = list_endpoints(juju.status())
+    assert all(map(is_served, endpoints))
+    juju.run(leader_of(juju.status()), "revoke-client-certificate", {"cn": "alice"})
+    wait_for(lambda: not any(map(is_served, endpoints)), 60, "alice is refused")
 
 
 def test_it_shrinks_to_one_and_keeps_everything(juju, tmp_path):
