@@ -12,11 +12,13 @@ from tests.kit.servers import Process, free_ports
 
 
 class TlsCluster:
-    def __init__(self, directory: Path, *flags: str) -> None:
+    def __init__(self, directory: Path, *flags: str, has_plain: bool = False) -> None:
+        """``has_plain``: each member also listens without TLS, at ``plain_endpoints``."""
         servers, peers, clients = (
             Authority(directory, title) for title in ("servers", "peers", "clients")
         )
-        ports = free_ports(6)
+        ports = free_ports(9)
+        self.plain_endpoints = [f"http://127.0.0.1:{port}" for port in ports[6:]]
         cluster = ",".join(f"m{i}=https://127.0.0.1:{ports[2 * i + 1]}" for i in range(3))
         self.ca = servers.path
         self.client_cert, self.client_key = clients.issue("somebody")
@@ -28,13 +30,14 @@ class TlsCluster:
         self.members = []
         for i in range(3):
             client, peer = (f"https://127.0.0.1:{ports[2 * i + j]}" for j in (0, 1))
+            listen = f"{client},{self.plain_endpoints[i]}" if has_plain else client
             cert, key = servers.issue(f"m{i}")
             peer_cert, peer_key = peers.issue(f"m{i}")
             self.peer_files.append((peer_cert, peer_key))
             arguments = [
                 sys.executable, "-m", "raftkv", "--name", f"m{i}",
                 "--data-dir", str(directory / f"m{i}"),
-                "--listen-client-urls", client, "--advertise-client-urls", client,
+                "--listen-client-urls", listen, "--advertise-client-urls", client,
                 "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                 "--initial-cluster", cluster, "--enable-v2",
                 "--cert-file", str(cert), "--key-file", str(key),
