@@ -87,6 +87,10 @@ class Figures:
     peers: dict[MemberId, PeerFigures] = field(default_factory=dict)
     log_sync: Histogram = field(default_factory=Histogram)
     backend_commit: Histogram = field(default_factory=Histogram)
+    started_s: float = 0.0
+    """When the process started: wall clock."""
+    leader_since_s: float = 0.0
+    """Since when the present leader is known: wall clock; 0 before the first."""
     leader_changes: int = 0
     proposals_failed: int = 0
     reads_failed: int = 0

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from etcdwire.messages import AlarmType
-from raftkv.api import dashboard, gateway, metrics, v2_access, v2_keys, v2_members
+from raftkv.api import dashboard, gateway, metrics, v2_access, v2_keys, v2_members, v2_stats
 from raftkv.api.figures import Figures
 from raftkv.api.host import Host
 from raftkv.api.http import (
@@ -175,7 +175,7 @@ def handle_v2(host: Host, request: HttpRequest, reply: HttpReply) -> bool:
     return True
 
 
-_V2_PATHS: Final = (v2_keys.PREFIX, v2_members.PREFIX, "/v2/machines", "/v2/stats/self")
+_V2_PATHS: Final = (v2_keys.PREFIX, v2_members.PREFIX, "/v2/machines", v2_stats.PREFIX)
 
 
 def _route_v2(host: Host, request: HttpRequest, reply: HttpReply) -> None:
@@ -186,21 +186,10 @@ def _route_v2(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         v2_members.handle(host, request, reply)
     elif path == "/v2/machines":
         v2_members.machines(host, request, reply)
-    elif path == "/v2/stats/self":
-        _stats_self(host, reply)
+    elif v2_stats.is_stats_path(path):
+        v2_stats.handle(host, request, reply)
     else:
         not_found(reply)
-
-
-def _stats_self(host: Host, reply: HttpReply) -> None:
-    state = "StateLeader" if host.leader_id == host.member_id else "StateFollower"
-    body = {
-        "name": host.name,
-        "id": f"{host.member_id:x}",
-        "state": state,
-        "leaderInfo": {"leader": f"{host.leader_id:x}"},
-    }
-    reply.respond(200, (JSON,), json.dumps(body, separators=(",", ":")).encode())
 
 
 class _HealthToken:

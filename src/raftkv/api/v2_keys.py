@@ -225,8 +225,10 @@ def _answer_get(host: Host, reply: HttpReply, p: Parameters) -> None:
     try:
         event = tree.get(p.path, host.now_ms, recursive=p.recursive, is_sorted=p.is_sorted)
     except V2Error as error:
+        host.machine.count_v2("gets", is_success=False)
         _respond_error(host, reply, error, tree.index)
         return
+    host.machine.count_v2("gets", is_success=True)
     _respond_event(host, reply, event)
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 from etcdwire import messages as m
-from etcdwire.errors import PERMISSION_DENIED, Code, RequestError
+from etcdwire.errors import NO_LEADER, PERMISSION_DENIED, Code, RequestError
 from etcdwire.messages import WatchFilter
 from etcdwire.protobuf import DecodeError, decode, encode, encode_varint
 from raftkv.api.access import TOKEN_WAIT_S, TOKEN_WAITS_MAX, Caller, identify, is_token_ahead
@@ -33,10 +33,16 @@ WATCHES_PER_STREAM_MAX: Final = 100_000
 class WatchStream:
     """One Watch call: its watches and their ids."""
 
-    def __init__(self, host: Host, stream: OutStream, caller: Caller) -> None:
+    def __init__(
+        self, host: Host, stream: OutStream, caller: Caller, *, needs_leader: bool = False
+    ) -> None:
+        """``needs_leader``: the client would rather go elsewhere than watch a cut-off member."""
         self._host = host
         self._stream = stream
         self._caller = caller
+        self._needs_leader = needs_leader
+        self._told: set[int] = set()
+        """Watches that were sent events since the last round of progress notices."""
         self._names: dict[int, str] = {}
         """Watch id to the user that it was opened for; absent where auth was off."""
         self._early: deque[bytes] = deque()
@@ -154,6 +160,22 @@ class WatchStream:
         self._names[watch_id] = identity.name
         return ""
 
+    def notify_progress(self) -> None:
+        """Tell quiet watches that asked for it how far they are; never past what they were sent."""
+        for watch_id, watcher in self._watchers.items():
+            if (
+                watcher.progress_notify
+                and watch_id not in self._told
+                and watcher not in self._catching_up
+            ):
+                self._send(m.WatchResponse(self._header(), watch_id))
+        self._told.clear()
+
+    def lose_leader(self) -> None:
+        """This member has known no leader for a while."""
+        if self._needs_leader:
+            self._stream.finish(NO_LEADER)
+
     def recheck(self) -> None:
         """Users or roles changed: end the watches whose user may no longer read what they show.
 
@@ -218,6 +240,8 @@ class WatchStream:
 
     def _send_events(self, watcher: Watcher, revision: int, events: list[bytes]) -> None:
         host = self._host
+        if watcher.progress_notify:
+            self._told.add(watcher.watch_id)
         front = host.headers.encode(revision, host.term)
         if watcher.watch_id:
             front += b"\x10" + encode_varint(watcher.watch_id)

@@ -32,6 +32,7 @@ from raftkv.lease.lessor import Lessor
 from raftkv.replica.commands import (
     CLIENT_KINDS,
     CommandKind,
+    CommandV2,
     MethodV2,
     decode_alarm,
     decode_as_user,
@@ -72,6 +73,16 @@ _LEASE_KINDS: Final = frozenset(
         CommandKind.LEASE_CHECKPOINT,
     }
 )
+_ACTIONS: Final = {
+    MethodV2.SET: "sets",
+    MethodV2.CREATE: "create",
+    MethodV2.CREATE_UNIQUE: "create",
+    MethodV2.UPDATE: "update",
+    MethodV2.COMPARE_AND_SWAP: "compareAndSwap",
+    MethodV2.DELETE: "delete",
+    MethodV2.COMPARE_AND_DELETE: "compareAndDelete",
+}
+"""As ``/v2/stats/store`` names them."""
 _SHRINKING: Final = frozenset({MethodV2.DELETE, MethodV2.COMPARE_AND_DELETE})
 
 
@@ -107,6 +118,8 @@ class Machine:
         self.hub = WatchHub(self._row)
         self.history_v2 = HistoryV2(tree.index)
         self._rows: list[Change] = []
+        self.counts_v2: dict[tuple[str, bool], int] = {}
+        """How often this member carried out a v2 action, by action and success."""
         self._index = Index(0)
         self._term = Term(0)
         self._note_guards()
@@ -243,7 +256,7 @@ class Machine:
                 self._publish(revision)
                 return revision, body
             if kind == CommandKind.V2:
-                return self._apply_v2(command)
+                return self._apply_v2_counted(command)
             if kind == CommandKind.TXN:
                 result = apply_txn(self.kv, decode(TxnRequest, command[1:]))
                 self._publish(result[0])
@@ -260,6 +273,7 @@ class Machine:
             if kind == CommandKind.V2_EXPIRE:
                 for event in self.tree.expire(decode_expire(command)):
                     self.history_v2.notify(event)
+                    self.count_v2("expire", is_success=True)
                 return None
             if kind == CommandKind.AS_USER:  # auth was switched off meanwhile
                 return self._apply_one(decode_as_user(command)[2])
@@ -282,8 +296,23 @@ class Machine:
             self.hub.notify(changes, revision)
             self.kv.changes = []
 
-    def _apply_v2(self, data: bytes) -> EventV2:
-        c = decode_v2(data)
+    def count_v2(self, action: str, *, is_success: bool) -> None:
+        """Note a v2 action."""
+        counted = (action, is_success)
+        self.counts_v2[counted] = self.counts_v2.get(counted, 0) + 1
+
+    def _apply_v2_counted(self, data: bytes) -> EventV2:
+        command = decode_v2(data)
+        action = _ACTIONS[command.method]
+        try:
+            event = self._apply_v2(command)
+        except V2Error:
+            self.count_v2(action, is_success=False)
+            raise
+        self.count_v2(action, is_success=True)
+        return event
+
+    def _apply_v2(self, c: CommandV2) -> EventV2:
         tree = self.tree
         method = c.method
         if method is MethodV2.SET:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from etcdwire.messages import AlarmType
+from raftkv.api.v3_watch import WatchStream
 from raftkv.replica.commands import CommandKind, encode_alarm, encode_compact, encode_expire
 from raftkv.replica.effects import Rejected
 from raftkv.replica.inputs import ProposeMembership
@@ -40,6 +41,8 @@ class Chores:
         """Chores whose proposal is under way."""
         self._checked_auth_revision = driver.machine.auth.revision
         self._sweep_tokens_at_ms = 0
+        self._led_at_ms = monotonic_ms()
+        self._progress_at_ms = self._led_at_ms + config.progress_ms
         self._compaction = AutoCompaction(config.compaction_mode, config.compaction_retention)
 
     def tick(self) -> None:
@@ -49,6 +52,7 @@ class Chores:
         self._follow_auth()
         self._watch_quota()
         self._compact()
+        self._tell_watches()
 
     def _propose(self, name: str, command: bytes) -> None:
         """Propose, at most once at a time for each chore."""
@@ -116,6 +120,23 @@ class Chores:
                 CommandKind.MEMBER_ALARM, driver.member_id, AlarmType.NOSPACE, is_raised=not mine
             )
             self._propose("quota", command)
+
+    def _tell_watches(self) -> None:
+        """Progress to quiet watches; and to those that need a leader, that there is none."""
+        driver = self._driver
+        now = monotonic_ms()
+        if driver.leader_id != NO_MEMBER:
+            self._led_at_ms = now
+        elif now - self._led_at_ms > driver.config.election_ms:
+            self._led_at_ms = now
+            for stream in list(driver.watch_streams):
+                if isinstance(stream, WatchStream):
+                    stream.lose_leader()
+        if now >= self._progress_at_ms:
+            self._progress_at_ms = now + driver.config.progress_ms
+            for stream in list(driver.watch_streams):
+                if isinstance(stream, WatchStream):
+                    stream.notify_progress()
 
     def _compact(self) -> None:
         """As leader, compact what nobody wants to keep any longer."""

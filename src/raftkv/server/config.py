@@ -103,6 +103,7 @@ class Config:
     host_whitelist: frozenset[str]
     log_level: str
     bcrypt_cost: int
+    progress_ms: int
     compaction_mode: Mode
     compaction_retention: int
     """Milliseconds or revisions; 0 for never."""
@@ -179,6 +180,7 @@ def check(raw: RawConfig) -> Config:
         host_whitelist=_words(raw, "host-whitelist"),
         log_level=level,
         bcrypt_cost=_bcrypt_cost(raw),
+        progress_ms=_progress_ms(raw),
         compaction_mode=mode,
         compaction_retention=retention,
         auth_token_ttl_s=max(raw.number("auth-token-ttl"), 1),
@@ -237,6 +239,11 @@ def _auto_compaction(raw: RawConfig) -> tuple[Mode, int]:
     if mode is Mode.REVISION:
         raise ConfigError(f"{where} {retention!r} is no number of revisions")
     return mode, int(tokens.parse_duration_s(retention, where) * 1000)
+
+
+def _progress_ms(raw: RawConfig) -> int:
+    name = "experimental-watch-progress-notify-interval"
+    return max(int(tokens.parse_duration_s(raw.text(name), f"--{name}") * 1000), 100)
 
 
 def _bcrypt_cost(raw: RawConfig) -> int:

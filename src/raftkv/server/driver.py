@@ -96,7 +96,7 @@ class Driver:
         self.enable_gateway = config.enable_gateway
         self.strict_reconfig = config.strict_reconfig
         self.limits = Limits(config.max_txn_ops, config.max_request_bytes, config.quota_bytes)
-        self.figures = Figures(methods=new_method_counters())
+        self.figures = Figures(methods=new_method_counters(), started_s=time.time())
         self.headers = HeaderEncoder(self.cluster_id, self.member_id)
         self.machine = opened.machine
         self.machine.tokens = SimpleTokens(config.auth_token_ttl_s * 1000)
@@ -312,6 +312,7 @@ class Driver:
         _LOG.info("raft term %d, leader %x", self.replica.term, leader)
         if leader != NO_MEMBER:
             self.figures.leader_changes += 1
+            self.figures.leader_since_s = time.time()
             parked, self._parked = self._parked, deque()
             for _, command, token in parked:
                 self.propose(command, token)

@@ -91,6 +91,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("auth-token-ttl", 300, "seconds that a simple token lives without use"),
     Flag("auto-compaction-mode", "periodic", "what the retention counts: periodic or revision"),
     Flag("auto-compaction-retention", "0", "hours, a duration, or revisions; 0 keeps all history"),
+    Flag("experimental-watch-progress-notify-interval", "10m", "between notices to quiet watches"),
     Flag("bcrypt-cost", 10, "binary logarithm of the rounds of password hashing, 4 to 31"),
     Flag("config-file", "", "a YAML file instead of all other flags"),
 )
@@ -111,7 +112,6 @@ REFUSED: Final[dict[str, str]] = {
     "experimental-enable-lease-checkpoint": "not served yet",
     "experimental-compaction-batch-limit": "compaction chooses its own slices",
     "experimental-peer-skip-client-san-verification": "addresses of peers are never compared",
-    "experimental-watch-progress-notify-interval": "not served yet",
     "experimental-warning-apply-duration": "not served yet",
     "initial-election-tick-advance": "a start waits one election timeout at most",
     "backend-batch-interval": "the backend chooses its own slices",

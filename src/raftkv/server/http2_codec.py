@@ -177,7 +177,8 @@ class Http2Codec:
         host = self._host
         caller = caller_of(head.headers, self._connection.common_name)
         if head.route == WATCH_PATH:
-            watch = WatchStream(host, stream, caller)
+            needs_leader = head.headers.get(b"hasleader") == b"true"
+            watch = WatchStream(host, stream, caller, needs_leader=needs_leader)
             stream.on_message = watch.receive
             stream.on_close = watch.close
         elif head.route == KEEP_ALIVE_PATH:
