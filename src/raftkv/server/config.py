@@ -134,14 +134,7 @@ def check(raw: RawConfig) -> Config:
     state = raw.text("initial-cluster-state")
     if state not in ("new", "existing"):
         raise ConfigError(f"--initial-cluster-state is {state!r}: give new or existing")
-    heartbeat_ms, election_ms = raw.number("heartbeat-interval"), raw.number("election-timeout")
-    if heartbeat_ms <= 0 or election_ms < 5 * heartbeat_ms:
-        raise ConfigError(
-            f"--election-timeout {election_ms} must be at least 5 times "
-            f"--heartbeat-interval {heartbeat_ms}",
-        )
-    if election_ms > 50000:
-        raise ConfigError(f"--election-timeout {election_ms} is above the maximum of 50000 ms")
+    heartbeat_ms, election_ms = _timing(raw)
     level = raw.text("log-level")
     if level not in LEVELS:
         raise ConfigError(f"--log-level is {level!r}: give one of {', '.join(LEVELS)}")
@@ -219,6 +212,18 @@ def _proxy_settings(raw: RawConfig) -> ProxySettings:
         seconds("proxy-write-timeout"),
         seconds("proxy-read-timeout"),
     )
+
+
+def _timing(raw: RawConfig) -> tuple[int, int]:
+    heartbeat_ms, election_ms = raw.number("heartbeat-interval"), raw.number("election-timeout")
+    if heartbeat_ms <= 0 or election_ms < 5 * heartbeat_ms:
+        raise ConfigError(
+            f"--election-timeout {election_ms} must be at least 5 times "
+            f"--heartbeat-interval {heartbeat_ms}",
+        )
+    if election_ms > 50000:
+        raise ConfigError(f"--election-timeout {election_ms} is above the maximum of 50000 ms")
+    return heartbeat_ms, election_ms
 
 
 def _quota_bytes(raw: RawConfig) -> int:
