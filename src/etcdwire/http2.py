@@ -133,6 +133,15 @@ class ServerSession:
             ),
         ]
 
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether a frame, a header block or a whole request has begun and not ended."""
+        return (
+            bool(self._buffer)
+            or self._partial is not None
+            or any(not stream.delivered for stream in self.streams.values())
+        )
+
     # --- bytes in -------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast
@@ -21,6 +22,12 @@ from raftkv.server.guard import Guard
 WRITE_HIGH_BYTES: Final = 4 << 20
 """Unsent bytes at which we stop reading from this client: it must take its answers first."""
 WRITE_ABORT_BYTES: Final = 256 << 20
+CONNECTIONS_MAX: Final = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 256, 64)
+"""Clients' connections; the rest of the descriptors is for peers, files and what comes first."""
+SWEEP_EVERY_S: Final = 5.0
+REQUEST_TIMEOUT_S: Final = 30.0
+SLOW_BYTES_PER_S: Final = 100
+"""A request that comes more slowly than this is given up after ``REQUEST_TIMEOUT_S``."""
 IDLE_START_S: Final = 10.0
 """A connection that sends nothing at all for this long is closed (half-open floods)."""
 
@@ -47,6 +54,10 @@ class Codec(Protocol):
     def should_close(self) -> bool:
         """Whether to close once everything is written."""
 
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether a request has begun and its end has not come."""
+
 
 class Connections:
     """All connections of one listener group; knows which have something to write."""
@@ -70,6 +81,24 @@ class Connections:
         """Called when the last connection is gone."""
         self._touched: list[Connection] = []
         self._is_scheduled = False
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def add(self, connection: Connection) -> bool:
+        """Take a new connection; False when there are too many already."""
+        if len(self.open) >= CONNECTIONS_MAX:
+            return False
+        self.open.add(connection)
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_later(SWEEP_EVERY_S, self._sweep)
+        return True
+
+    def _sweep(self) -> None:
+        """Look for requests that hardly come forward: each keeps memory and a descriptor."""
+        self._sweeper = None
+        for connection in list(self.open):
+            connection.close_if_dawdling()
+        if self.open:
+            self._sweeper = self.loop.call_later(SWEEP_EVERY_S, self._sweep)
 
     def touch(self, connection: Connection) -> None:
         """Remember that this connection has output; it is flushed once, at the end of the turn."""
@@ -109,13 +138,21 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._common_name: str | None = None
+        self._received_bytes = 0
+        self._swept_bytes = 0
+        self._dawdles = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         transport = cast(asyncio.Transport, transport)  # uvloop has its own classes
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        self._group.open.add(self)
+        if not self._group.add(self):
+            _LOG.warning(
+                "refused %s: %d connections are open", address_of(transport), CONNECTIONS_MAX
+            )
+            transport.abort()
+            return
         self.close_if_refused()
         self._timer = self._group.loop.call_later(IDLE_START_S, self._close_if_silent)
 
@@ -142,6 +179,23 @@ class Connection(asyncio.Protocol):
             _LOG.warning("rejected connection from %s: %s", address_of(transport), reason)
             transport.abort()
 
+    def close_if_dawdling(self) -> None:
+        """Close when a request has been on its way for too long without coming forward."""
+        received = self._received_bytes - self._swept_bytes
+        self._swept_bytes = self._received_bytes
+        codec = self._codec
+        if (
+            codec is None
+            or not codec.is_mid_request
+            or received >= SWEEP_EVERY_S * SLOW_BYTES_PER_S
+        ):
+            self._dawdles = 0
+            return
+        self._dawdles += 1
+        if self._dawdles * SWEEP_EVERY_S > REQUEST_TIMEOUT_S and self._transport is not None:
+            _LOG.info("closing %s: its request does not come", address_of(self._transport))
+            self._transport.abort()
+
     def _close_if_silent(self) -> None:
         if self._codec is None and self._transport is not None:
             self._transport.close()
@@ -155,6 +209,7 @@ class Connection(asyncio.Protocol):
                 return
             data = self._first
             self._first = b""
+        self._received_bytes += len(data)
         self._group.traffic.received_bytes += len(data)
         codec.receive(data)
         self.touch()

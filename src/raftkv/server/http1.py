@@ -41,6 +41,7 @@ class Http1Codec:
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._is_mid_request = False
 
     # --- Codec ------------------------------------------------------------------------------
 
@@ -81,6 +82,11 @@ class Http1Codec:
         """Whether to close once everything is written."""
         return self._closing and not self._replies
 
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether a request has begun and its end has not come."""
+        return self._is_mid_request
+
     def touch(self) -> None:
         """There is output."""
         self._connection.touch()
@@ -111,6 +117,7 @@ class Http1Codec:
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._is_mid_request = True
         self._url = b""
         self._headers = {}
         self._header_bytes = 0
@@ -145,6 +152,7 @@ class Http1Codec:
 
     def on_message_complete(self) -> None:
         """A whole request."""
+        self._is_mid_request = False
         parser = self._parser
         method = parser.get_method().decode("latin-1")
         raw_path, _, query = self._url.decode("latin-1").partition("?")

@@ -92,6 +92,11 @@ class Http2Codec:
         """After a protocol error, or drained and idle."""
         return self._failed or (self.session.draining and not self.session.streams)
 
+    @property
+    def is_mid_request(self) -> bool:
+        """Whether a frame or a request has begun and its end has not come."""
+        return self.session.is_mid_request
+
     # --- Handler ----------------------------------------------------------------------------
 
     def classify(self, head: Head) -> None:
