@@ -71,8 +71,9 @@ class ModelLog:
                         yield ""
 
 
-def show(line: str, *, date: bool = False) -> str:
-    """Return an entry as ``juju debug-log`` prints it."""
+def show(line: str, *, date: bool = False, ms: bool = False) -> str:
+    """Return an entry as ``juju debug-log`` prints it, with ``--date`` and ``--ms``."""
     moment, entity, level, module, text = (line.rstrip("\n").split("\t", 4) + [""] * 4)[:5]
-    clock = moment[:19].replace("T", " ") if date else moment[11:19]
+    end = 23 if ms else 19
+    clock = moment[:end].replace("T", " ") if date else moment[11:end]
     return f"{entity}: {clock} {level} {module} {text}\n"

@@ -32,6 +32,8 @@ class Model:
     counters: dict[str, int] = field(default_factory=dict)
     pools: dict[str, dict[str, str]] = field(default_factory=dict)
     """Storage pools that were made here: ``provider`` and its attributes."""
+    constraints: dict[str, str] = field(default_factory=dict)
+    ssh_keys: list[str] = field(default_factory=list)
 
     def take_number(self, counter: str, first: int = 0) -> int:
         """Return the next number of a counter."""

@@ -7,6 +7,7 @@ from localjuju.cli import (
     applications,
     configuration,
     faults,
+    kept,
     logs,
     machines,
     models,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[[Session], int]] = {
     **secrets.COMMANDS,
     **storage.COMMANDS,
     **faults.COMMANDS,
+    **kept.COMMANDS,
 }
 
 

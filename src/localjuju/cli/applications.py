@@ -14,6 +14,7 @@ from localjuju.formats import go_quote
 from localjuju.hook_tools.flags import option, switch
 from localjuju.model_host import ModelHost
 from localjuju.resolver.state import ALIVE
+from localjuju.upgrade_checks import check_upgrade
 
 DEPLOY_FLAGS = (
     option("attach-storage"), option("base"), option("bind"), option("channel"), option("config"),
@@ -241,11 +242,14 @@ def refresh(session: Session) -> int:
         current = records.charms[app.charm]
     source = args.text("path") or args.text("switch") or current.name
     package, _ = find_package(session, source)
-    charm = store_charm(host, package)
-    if charm.name != current.name:
+    declared = charm_package.read_package(package)
+    if declared.name != current.name:
         raise JujuError(
-            f"cannot refresh {go_quote(current.name)} to {go_quote(charm.name)}: different charms"
+            f"cannot refresh {go_quote(current.name)} to {go_quote(declared.name)}: different charms"
         )
+    charm = store_charm(host, package, upload=bool(args.text("path")))
+    with host.book.read() as records:
+        check_upgrade(records, app, current, charm)
     settings = settings_from(session, args.repeated.get("config", []), name)
     uploads = pairs(args.repeated.get("resource", []))
     resources = _new_resources(session, host, app, charm, uploads)

@@ -33,13 +33,16 @@ def find_package(session: Session, text: str) -> tuple[Path, str]:
     )
 
 
-def store_charm(host: ModelHost, package: Path) -> Charm:
-    """Copy a packed charm into the model; the same file again is the same revision."""
+def store_charm(host: ModelHost, package: Path, *, upload: bool = False) -> Charm:
+    """Copy a packed charm into the model; the same file again is the same revision.
+
+    A refresh from a file is an ``upload``: that has a revision of its own, as on Juju.
+    """
     declared = charm_package.read_package(package)
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     with host.book.change() as records:
         for charm in records.charms.values():
-            if charm.name == declared.name and charm.source == digest:
+            if not upload and charm.name == declared.name and charm.source == digest:
                 return charm
         revision = sum(1 for charm in records.charms.values() if charm.name == declared.name)
         copy = host.folder / "charms" / f"{declared.name}-{revision}.charm"

@@ -1,4 +1,4 @@
-"""config, model-config, resources and constraints."""
+"""config, model-config and resources."""
 
 from typing import Any
 
@@ -198,20 +198,10 @@ def resources(session: Session) -> int:
     return 0
 
 
-def model_constraints(session: Session) -> int:
-    """Show the model's constraints: there are none."""
-    args = arguments(session, FORMAT_YAML)
-    if args.text("format") == "json":
-        session.out("{}\n")
-    return 0
-
-
 COMMANDS = {
     "config": config,
     "model-config": model_config,
     "model-defaults": model_config,
     "resources": resources,
     "list-resources": resources,
-    "model-constraints": model_constraints,
-    "constraints": model_constraints,
 }

@@ -25,13 +25,13 @@ def debug_log(session: Session) -> int:
     number = None if args.has("replay") else int(count or DEFAULT_LINES)
     lines = [line for line in host.log.tail(None) if _matches(args, line)]
     for line in lines[-number:] if number else lines:
-        session.out(show(line, date=args.has("date")))
+        session.out(show(line, date=args.has("date"), ms=args.has("ms")))
     follow = args.has("tail") or (not count and not args.has("no-tail") and session.tty)
     if follow:
         for line in host.log.follow(POLL_SECONDS):
             session.check_caller()
             if line and _matches(args, line):
-                session.out(show(line, date=args.has("date")))
+                session.out(show(line, date=args.has("date"), ms=args.has("ms")))
     return 0
 
 
@@ -44,6 +44,8 @@ def _matches(args: Arguments, line: str) -> bool:
     if includes and not any(_names(text, entity) for text in includes):
         return False
     if any(_names(text, entity) for text in args.repeated.get("exclude", [])):
+        return False
+    if any(module.startswith(text) for text in args.repeated.get("exclude-module", [])):
         return False
     modules = args.repeated.get("include-module", [])
     return not modules or any(module.startswith(text) for text in modules)

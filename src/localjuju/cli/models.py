@@ -249,9 +249,6 @@ COMMANDS = {
     "controllers": controllers,
     "show-controller": controllers,
     "bootstrap": accepted,
-    "add-ssh-key": accepted,
-    "remove-ssh-key": accepted,
-    "set-model-constraints": accepted,
     "set-constraints": accepted,
     "add-cloud": refused,
     "add-credential": refused,
@@ -259,4 +256,5 @@ COMMANDS = {
     "offer": refused,
     "consume": refused,
     "add-space": refused,
+    "add-k8s": refused,
 }

@@ -14,7 +14,9 @@ import pytest
 from localjuju.machines.nspawn import missing_prerequisites
 
 ROOM = Path(__file__).parent
-JUJU = Path(sys.executable).with_name("juju")
+FOREIGN_JUJU = os.environ.get("JUJU_FOR_TESTS", "")
+"""The program of a real Juju, if the jubilant suite is to run on one."""
+JUJU = Path(shutil.which(FOREIGN_JUJU or Path(sys.executable).with_name("juju")) or FOREIGN_JUJU)
 
 
 def pack(name: str, folder: Path) -> Path:
@@ -29,6 +31,9 @@ def pack(name: str, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Point the command line at a state directory of this module's own."""
+    if FOREIGN_JUJU:
+        yield Path(os.devnull)
+        return
     problem = missing_prerequisites()
     if problem:
         pytest.skip(problem)
@@ -60,3 +65,9 @@ def charms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("sprout", "spade"):
         pack(f"charms/{name}", folder)
     return folder
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On a real Juju run what can run there."""
+    here = collection_path.name.startswith("test_") and collection_path.parent == ROOM
+    return True if FOREIGN_JUJU and here and collection_path.name != "test_jubilant.py" else None

@@ -189,7 +189,8 @@ def test_nothing_is_left_behind(
     juju.deploy(charm, num_units=2, storage={"hold": "loop,16M"})
     juju.wait(jubilant.all_agents_idle, delay=0.1)
     assert len(traces(state)) > 10
-    juju.cli("fault", "slow-disk", "barge/0")
+    with contextlib.suppress(jubilant.CLIError):  # where version 2 has no controller "io"
+        juju.cli("fault", "slow-disk", "barge/0")
     juju.cli("fault", "disk-full", "barge/0")
     juju.cli("fault", "partition", "barge/0", "--out")
     juju.cli("fault", "freeze", "barge/1")
@@ -247,6 +248,41 @@ def test_a_full_disk_below_the_state_loses_nothing(
         juju.wait(lambda _: events(juju, 0)[-1] == "config-changed", delay=0.1)
         juju.wait(jubilant.all_agents_idle, delay=0.1)
         juju.destroy_model("full", destroy_storage=True, force=True)
+
+
+ONLY_VERSION_TWO = """
+set -eu
+umount -R /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+juju add-model two
+juju deploy "$CHARM" -n 2
+juju wait-for application barge --query='status=="unknown"' --timeout 60s
+until juju status --format json | grep -q '"start"\\|"idle"'; do sleep 0.1; done
+juju ssh barge/0 cat /proc/self/cgroup
+juju fault freeze barge/1
+grep -q "frozen 1" /sys/fs/cgroup/ljj*/juju-two-1/box/cgroup.events
+juju fault thaw barge/1
+juju ssh barge/0 systemctl is-system-running
+juju destroy-model two --no-prompt --force
+! ls -d /sys/fs/cgroup/ljj*/juju-two-*
+"""
+
+
+def test_version_two_of_control_groups_is_enough(
+    charm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same host without the hierarchies of version 1, in a mount namespace of its own."""
+    problem = missing_prerequisites()
+    if problem:
+        pytest.skip(problem)
+    monkeypatch.setenv("LOCALJUJU_DATA", str(tmp_path / "state"))
+    monkeypatch.setenv("CHARM", str(charm))
+    monkeypatch.setenv("PATH", f"{JUJU.parent}:{os.environ['PATH']}")
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ONLY_VERSION_TWO]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0::/" in done.stdout
+    assert "running" in done.stdout
 
 
 def test_five_machines_start_in_five_seconds(

@@ -259,8 +259,31 @@ def test_refresh_keeps_what_the_charm_made(lab: Lab) -> None:
     lab("refresh", "barge", "--path", lab.pack(BARGE, other="newer"))
     lab.wait(lambda _: lab.hooks("barge/0").count("upgrade-charm") == 2)
     assert [(charm / name).exists() for name in ("extra", "other", "made")] == [False, True, True]
-    code, _, err = lab.run("refresh", "barge", "--path", lab.pack(BARGE, other="newer"))
-    assert (code, "already up to date" in err) == (0, True)
+    again = lab.pack(BARGE, other="newer")
+    lab("refresh", "barge", "--path", again)
+    lab.wait(lambda _: lab.hooks("barge/0").count("upgrade-charm") == 3)
+    assert lab.json("status")["applications"]["barge"]["charm-rev"] == 3
+
+
+def test_refresh_takes_nothing_away(lab: Lab) -> None:
+    deploy(lab, "--storage", "hold=rootfs")
+    lab("deploy", lab.pack(BARGE), "other")
+    lab("integrate", "barge:pier", "other:dock")
+    text = (BARGE / "metadata.yaml").read_text()
+    for old, new, complaint in (
+        ("  pier: {interface: barge_pier, limit: 1}\n", "",
+         'to charm "local:barge-1": would break relation "other:dock barge:pier"'),
+        ("interface: barge_pier, limit", "interface: other, limit", "would break relation"),
+        ("  hold: {type: filesystem, multiple", "  deck: {type: filesystem, multiple",
+         'existing storage "hold" removed'),
+        ("type: filesystem", "type: block",
+         'existing storage "hold" type changed from "filesystem" to "block"'),
+        ("name: barge", "name: raft", 'cannot refresh "barge" to "raft": different charms'),
+    ):  # fmt: skip
+        assert old in text
+        charm = lab.pack(BARGE, **{"metadata.yaml": text.replace(old, new)})
+        assert complaint in lab.refused("refresh", "barge", "--path", charm)
+    assert lab.json("status")["applications"]["barge"]["charm-rev"] == 0
 
 
 def test_refresh_waits_for_an_error_unless_forced(lab: Lab) -> None:
