@@ -28,9 +28,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from raftkv.lease.lessor import Lessor
-from raftkv.raft.messages import Append, Forward, Message, Snapshot
+from raftkv.raft.messages import Append, Forward, Mark, Message, Snapshot
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, SendSnapshot
 from raftkv.replica.inputs import (
@@ -67,6 +68,15 @@ class Journal:
     def __init__(self) -> None:
         self.commands: list[str] = []
         self.lessor = Lessor()
+        self.chain = 0
+        self.chain_origin = 0
+
+    def load(self, commands: Sequence[str]) -> None:
+        """Start from a state."""
+        self.commands = list(commands)
+        self.chain = 0
+        for command in commands:
+            self.chain = crc32(command.encode(), self.chain)
 
     def apply(
         self,
@@ -77,6 +87,8 @@ class Journal:
         /,
     ) -> Sequence[object]:
         self.commands += [command.decode() for command in commands]
+        for command in commands:
+            self.chain = crc32(command, self.chain)
         return [f"{command.decode()}@{index}" for command in commands]
 
 
@@ -104,6 +116,7 @@ class ScriptedCluster:
         self.queue: list[tuple[int, int, Message]] = []
         self.lines: list[str] = []
         self.settings = RaftSettings()
+        self.shows_marks = False
 
     def run(self, text: str) -> str:
         """Run one block of commands; return its output."""
@@ -270,7 +283,7 @@ class ScriptedCluster:
         member.incarnation += 1
         index, term, state, commands = member.backend
         member.machine = Journal()
-        member.machine.commands = list(commands)
+        member.machine.load(commands)
         log = member.log
         hard = log.hard_state
         boot = Boot(
@@ -305,7 +318,8 @@ class ScriptedCluster:
             self.lines.append(f"    {number} is {replica.role.value} of term {replica.term}")
         member.writes += effects.persist
         for send in effects.send:
-            self.queue.append((number, send.to, send.message))
+            if self.shows_marks or not isinstance(send.message, Mark):
+                self.queue.append((number, send.to, send.message))
         self._print_outcomes(number, effects)
         for wanted in effects.send_snapshot:
             member.wanted[wanted.to] = wanted
@@ -319,7 +333,7 @@ class ScriptedCluster:
     def _install(self, member: ScriptedMember) -> None:
         index, term, state, commands = self.members[self._snapshot_from].backend
         member.backend = (index, term, state, commands)
-        member.machine.commands = list(commands)
+        member.machine.load(commands)
         self.lines.append(f"    {member.member_id} installs the state at {index}")
         self._step(member.member_id, SnapshotInstalled(Index(index), Term(term), state))
 
@@ -341,6 +355,10 @@ class ScriptedCluster:
             self.lines.append(f"    {number} rejects {tokens}: {rejected.reason.value}{detail}")
         for token in (*effects.reads_ready, *effects.membership_done):
             self.lines.append(f"    {number} finishes {token}")
+        if effects.diverged_at:
+            self.lines.append(f"    {number} stops: it differs at {effects.diverged_at}")
+        if effects.propose:
+            self.lines.append(f"    {number} wants to propose {len(effects.propose)} commands")
         if effects.removed:
             self.lines.append(f"    {number} is removed")
 

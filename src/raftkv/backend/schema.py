@@ -47,6 +47,8 @@ META_REPLICA_STATE: Final = b"replica_state"
 META_COMPACT_REVISION: Final = b"compact_revision"
 META_REVISION: Final = b"revision"
 META_V2_INDEX: Final = b"v2_index"
+META_CHAIN: Final = b"chain"
+"""Checksum over everything applied, and the index where it began (``replica.divergence``)."""
 
 LOCAL_META: Final = frozenset({META_CLUSTER_ID, META_MEMBER_ID})
 """Facts about this directory, not about the replicated state: never part of a snapshot."""

@@ -200,6 +200,24 @@ class LeaseReply:
     rows: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What I applied up to ``index``: a checksum chained over it since ``origin``."""
+
+    term: ClassVar[Term] = NO_TERM
+    index: int
+    origin: int
+    chain: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """Your state at ``index`` is not what a majority has: stop, and keep your files."""
+
+    term: ClassVar[Term] = NO_TERM
+    index: int
+
+
 Message = (
     PreVote
     | PreVoteReply
@@ -221,4 +239,6 @@ Message = (
     | TransferRequest
     | LeaseAsk
     | LeaseReply
+    | Mark
+    | Diverged
 )

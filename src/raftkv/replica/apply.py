@@ -16,6 +16,14 @@ class StateMachine(Protocol):
     def lessor(self) -> Lessor:
         """Its leases."""
 
+    @property
+    def chain(self) -> int:
+        """A checksum chained over every result of a command since ``chain_origin``, 32 bits."""
+
+    @property
+    def chain_origin(self) -> int:
+        """The index at which the chain began; 0 for a state that was never without one."""
+
     def apply(
         self,
         index: Index,

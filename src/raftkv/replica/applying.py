@@ -9,6 +9,7 @@ from raftkv.raft.core import RaftCore
 from raftkv.raft.leader import Leader
 from raftkv.replica.apply import StateMachine
 from raftkv.replica.batch import decode_commands, decode_header
+from raftkv.replica.divergence import Divergence
 from raftkv.replica.effects import Effects, Rejected, Rejection
 from raftkv.replica.membership import ChangeRefusal, MembershipTable, decode_change
 from raftkv.replica.proposals import Proposals
@@ -26,6 +27,7 @@ class Applier:
         "_machine",
         "_proposals",
         "_sessions",
+        "divergence",
         "is_removed",
         "membership",
         "term",
@@ -48,6 +50,8 @@ class Applier:
         self.term = term
         """Term of the entry applied last."""
         self.is_removed = False
+        self.divergence = Divergence()
+        self._note_chain(core.state.log.applied)
 
     # ---- entries ---------------------------------------------------------------------
 
@@ -69,10 +73,15 @@ class Applier:
                     self._apply_change(entry, effects)
                 elif data:
                     self._apply_batch(entry, data, effects)
+                self._note_chain(entry.index)
             effects.applied = Index(log.applied)
         role = core.role
         if type(role) is Leader:
             role.note_applied(size_bytes)
+
+    def _note_chain(self, index: int) -> None:
+        machine = self._machine
+        self.divergence.note(index, machine.chain_origin, machine.chain)
 
     def _apply_batch(self, entry: Entry, data: bytes, effects: Effects) -> None:
         origin, incarnation, sequence, count = decode_header(data)
@@ -144,5 +153,6 @@ class Applier:
         if incarnation == self._incarnation:
             self._proposals.settle_through(sequence)
         self._proposals.settle_term(term)
+        self._note_chain(index)
         effects.applied = index
         self._follow_membership(effects)

@@ -104,3 +104,5 @@ class Effects:
     leadership_changed: bool = False
     removed: bool = False
     """This member was removed: answer what is pending, then stop for good."""
+    diverged_at: int = 0
+    """A majority has another state than this member at this index: stop now, keep all files."""

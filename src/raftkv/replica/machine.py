@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from zlib import crc32
 
 from etcdwire.errors import (
     AUTH_NOT_ENABLED,
@@ -118,6 +119,9 @@ class Machine:
         self.hub = WatchHub(self._row)
         self.history_v2 = HistoryV2(tree.index)
         self._rows: list[Change] = []
+        self.chain = 0
+        self.chain_origin = 0
+        """See ``StateMachine``."""
         self.counts_v2: dict[tuple[str, bool], int] = {}
         """How often this member carried out a v2 action, by action and success."""
         self._index = Index(0)
@@ -137,6 +141,8 @@ class Machine:
         self.auth = other.auth
         self.alarms = other.alarms
         self.lessor = other.lessor
+        self.chain = other.chain
+        self.chain_origin = other.chain_origin
         self._note_guards()
         self.history_v2 = HistoryV2(other.tree.index)
         self._rows = []
@@ -273,6 +279,7 @@ class Machine:
             if kind == CommandKind.V2_EXPIRE:
                 for event in self.tree.expire(decode_expire(command)):
                     self.history_v2.notify(event)
+                    self._chain_v2(event)
                     self.count_v2("expire", is_success=True)
                 return None
             if kind == CommandKind.AS_USER:  # auth was switched off meanwhile
@@ -292,6 +299,8 @@ class Machine:
     def _publish(self, revision: int) -> None:
         changes = self.kv.changes
         if changes:
+            for change in changes:
+                self.chain = crc32(change.row, self.chain)
             self._rows.extend(changes)
             self.hub.notify(changes, revision)
             self.kv.changes = []
@@ -348,7 +357,13 @@ class Machine:
                 c.now_ms,
             )
         self.history_v2.notify(event)
+        self._chain_v2(event)
         return event
+
+    def _chain_v2(self, event: EventV2) -> None:
+        node = event.node
+        text = f"{event.store_index} {event.action} {node.key} {node.value}"
+        self.chain = crc32(text.encode(errors="surrogatepass"), self.chain)
 
     def _apply_auth(self, op: AuthOp, data: bytes) -> tuple[int, bytes]:
         request = decode(REQUESTS[op], data)

@@ -28,12 +28,14 @@ from raftkv.raft.messages import (
     AppendRejected,
     AppendReply,
     Commit,
+    Diverged,
     Forward,
     ForwardRefused,
     Heartbeat,
     HeartbeatReply,
     LeaseAsk,
     LeaseReply,
+    Mark,
     Message,
     PreVote,
     PreVoteReply,
@@ -93,6 +95,8 @@ _KINDS: Final[dict[type, int]] = {
     Commit: 18,
     LeaseAsk: 19,
     LeaseReply: 20,
+    Mark: 21,
+    Diverged: 22,
 }
 _APPEND_KIND: Final = 1
 
@@ -186,6 +190,10 @@ def _encode_body(message: Message) -> bytes:
         return _QQQB.pack(message.term, message.last_index, message.last_term, message.is_transfer)
     if isinstance(message, (StaleTerm, TimeoutNow)):
         return _Q.pack(message.term)
+    if isinstance(message, Mark):
+        return _QQQ.pack(message.index, message.origin, message.chain)
+    if isinstance(message, Diverged):
+        return _Q.pack(message.index)
     if isinstance(message, TransferRequest):
         return _Q.pack(message.target)
     if isinstance(message, Snapshot):
@@ -253,6 +261,8 @@ _DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     18: lambda body: Commit(*_QQ.unpack(body)),
     19: lambda body: LeaseAsk(*_decode_rows(body, _ASK)),
     20: lambda body: LeaseReply(*_decode_rows(body, _ANSWER)),
+    21: lambda body: Mark(*_QQQ.unpack(body)),
+    22: lambda body: Diverged(*_Q.unpack(body)),
 }
 
 

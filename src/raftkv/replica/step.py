@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from etcdwire.messages import AlarmType
 from raftkv.raft.chance import Chance
 from raftkv.raft.leader import Leader
 from raftkv.raft.messages import (
+    Diverged,
     Forward,
     ForwardRefused,
     LeaseAsk,
     LeaseReply,
+    Mark,
     ReadIndex,
     ReadIndexReply,
     TransferRequest,
@@ -30,6 +33,8 @@ from raftkv.replica.apply import StateMachine
 from raftkv.replica.applying import Applier
 from raftkv.replica.batch import decode_header, encode_batch
 from raftkv.replica.booting import boot_core
+from raftkv.replica.commands import CommandKind, encode_alarm
+from raftkv.replica.divergence import PATIENCE_ELECTIONS
 from raftkv.replica.effects import (
     Effects,
     InstallSnapshot,
@@ -209,6 +214,7 @@ class Replica(ReplicaViews):
     def _note_leadership(self) -> None:
         state = self._core.state
         self._leadership = (state.leader_id, state.term)
+        self._applier.divergence.forget_others()
         self._effects.leadership_changed = True
         self._effects.membership_done.extend(self._transfers.take_reached(state.leader_id))
 
@@ -225,6 +231,7 @@ class Replica(ReplicaViews):
             expired = self._drop_rounds(expired)
         expired += self._leases.expire(oldest_tick)
         self._follow_leadership()
+        self._compare_states()
         self._effects.propose += self._leases.tick(tick.clock_ms)
         if expired:
             known = self._core.state.leader_id != NO_MEMBER
@@ -252,6 +259,11 @@ class Replica(ReplicaViews):
             self._receive_lease_ask(received.sender, message)
         elif isinstance(message, LeaseReply):
             self._receive_lease_reply(message)
+        elif isinstance(message, Mark):
+            if isinstance(self._core.role, Leader):
+                self._applier.divergence.receive(received.sender, message)
+        elif isinstance(message, Diverged) and received.sender == self.leader_id:
+            self._effects.diverged_at = message.index
 
     def _take_persisted(self, done: Persisted) -> None:
         self._core.finish_writes(done.sequence)
@@ -459,6 +471,32 @@ class Replica(ReplicaViews):
             return
         if to not in {self.member_id, role.transferee}:
             role.start_transfer(to)
+
+    # ---- states that differ ------------------------------------------------------------
+
+    def _compare_states(self) -> None:
+        """Tell the leader what this member has, or judge what others told (see ``divergence``)."""
+        state = self._core.state
+        divergence = self._applier.divergence
+        if not isinstance(self._core.role, Leader):
+            mark = divergence.next_mark(state.log.applied, state.leader_id)
+            if mark is not None and state.leader_id != NO_MEMBER:
+                state.outputs.send(state.leader_id, mark)
+            return
+        verdict = divergence.judge(
+            self.member_id, state.voters, PATIENCE_ELECTIONS * self._settings.election_ticks
+        )
+        if verdict is None:
+            return
+        for member, index in verdict.wrong.items():
+            if member == self.member_id:
+                self._effects.diverged_at = index
+            else:
+                state.outputs.send(member, Diverged(index))
+        self._effects.propose += [
+            encode_alarm(CommandKind.MEMBER_ALARM, member, AlarmType.CORRUPT, is_raised=True)
+            for member in verdict.undecided
+        ]
 
     # ---- snapshots and trimming ------------------------------------------------------
 

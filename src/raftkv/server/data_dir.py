@@ -19,6 +19,7 @@ from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
 from raftkv.lease.lessor import Lessor
+from raftkv.log.errors import StorageError
 from raftkv.log.segment import list_segments, sync_directory
 from raftkv.log.wal import Metadata, Wal, found_log
 from raftkv.member_ids import cluster_id_of
@@ -34,6 +35,7 @@ from raftkv.store.tree_v2 import TreeV2
 from raftkv.values import ClusterId, Index, Member, MemberId, Term
 
 _INCARNATION: Final = "incarnation"
+_DIVERGED: Final = "diverged"
 
 
 class StoreView:
@@ -172,6 +174,7 @@ def open_files(config: Config) -> Opened:
         StorageError: the files are unreadable, damaged or in use.
     """
     member, wal_dir = paths(config)
+    _refuse_diverged(member)
     for left_over in ("store.old", "store.next", "store.defrag"):
         shutil.rmtree(member / left_over, ignore_errors=True)
     wal, contents = Wal.open(wal_dir)
@@ -209,6 +212,23 @@ def open_files(config: Config) -> Opened:
     )
 
 
+def mark_diverged(config: Config, index: int) -> None:
+    """Note, durably, that a majority has another state: this directory is not used again."""
+    member, _ = paths(config)
+    (member / _DIVERGED).write_text(f"{index}\n")
+    sync_directory(member)
+
+
+def _refuse_diverged(member: Path) -> None:
+    path = member / _DIVERGED
+    if path.exists():
+        raise StorageError(
+            f"{path}: at index {path.read_text().strip()} the members' majority had another state "
+            "than this one; its files are kept as they are. Remove the member, add it anew and "
+            "start it with an empty directory",
+        )
+
+
 def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
     """(machine, applied index, its term, replica state) of a view."""
     meta = view.view
@@ -220,15 +240,21 @@ def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
     lessor = Lessor.load(meta.scan(Table.LEASES))
     if lessor.leases:
         lessor.attach_all(kv.leased_keys())
+    machine = Machine(
+        kv,
+        tree,
+        AuthState.load(meta.scan(Table.AUTH)),
+        Alarms.load(meta.scan(Table.ALARMS)),
+        lessor,
+    )
+    applied = meta.number(schema.META_APPLIED_INDEX)
+    # A directory of a version that kept no chain begins one here.
+    chain = meta.get(Table.META, schema.META_CHAIN) or bytes(8) + schema.encode_number(applied)
+    machine.chain = schema.decode_number(chain[:8])
+    machine.chain_origin = schema.decode_number(chain[8:])
     return (
-        Machine(
-            kv,
-            tree,
-            AuthState.load(meta.scan(Table.AUTH)),
-            Alarms.load(meta.scan(Table.ALARMS)),
-            lessor,
-        ),
-        Index(meta.number(schema.META_APPLIED_INDEX)),
+        machine,
+        Index(applied),
         Term(meta.number(schema.META_APPLIED_TERM)),
         meta.get(Table.META, schema.META_REPLICA_STATE) or b"",
     )

@@ -27,6 +27,7 @@ from raftkv.backend.twin import Twin
 from raftkv.log.errors import NoSpaceError
 from raftkv.log.wal import Wal
 from raftkv.replica.effects import Persist
+from raftkv.replica.machine import Machine
 from raftkv.values import Index
 
 _LOG: Final = logging.getLogger("raftkv.disk")
@@ -302,16 +303,16 @@ class FlushThread(_Worker):
         time.sleep(COPY_PAUSE_S)
 
 
-def meta_rows(
-    applied: int, term: int, state: bytes, revision: int, compacted: int, v2_index: int
-) -> list[RowWrite]:
+def meta_rows(applied: int, term: int, state: bytes, machine: Machine) -> list[RowWrite]:
     """The ``meta`` rows that belong to one applied index."""
     number = schema.encode_number
+    kv = machine.kv
     return [
         (Table.META, schema.META_APPLIED_INDEX, number(applied)),
         (Table.META, schema.META_APPLIED_TERM, number(term)),
         (Table.META, schema.META_REPLICA_STATE, state),
-        (Table.META, schema.META_REVISION, number(revision)),
-        (Table.META, schema.META_COMPACT_REVISION, number(compacted)),
-        (Table.META, schema.META_V2_INDEX, number(v2_index)),
+        (Table.META, schema.META_REVISION, number(kv.revision)),
+        (Table.META, schema.META_COMPACT_REVISION, number(kv.compact_revision)),
+        (Table.META, schema.META_V2_INDEX, number(machine.tree.index)),
+        (Table.META, schema.META_CHAIN, number(machine.chain) + number(machine.chain_origin)),
     ]

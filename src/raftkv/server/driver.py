@@ -264,6 +264,12 @@ class Driver:
             self._update_links()
         if effects.leadership_changed:
             self._note_leader()
+        if effects.diverged_at:
+            data_dir.mark_diverged(self.config, effects.diverged_at)
+            self._stop(
+                f"at index {effects.diverged_at} a majority has another state than this member: "
+                "its files are kept; remove it, add it anew with an empty directory", 1
+            )  # fmt: skip
         if effects.removed:
             self._stop("this member was removed from the cluster", 0)
         return follow

@@ -132,15 +132,8 @@ class Flushing:
         if commit:
             self._next_commit = driver.loop.time() + COMMIT_EVERY_S
             applied = driver.replica.applied_index
-            kv = machine.kv
-            others += meta_rows(
-                applied,
-                driver.replica.applied_term,
-                driver.replica.encode_state(),
-                kv.revision,
-                kv.compact_revision,
-                machine.tree.index,
-            )
+            state = driver.replica.encode_state()
+            others += meta_rows(applied, driver.replica.applied_term, state, machine)
             self._committed_index = applied
             self._flushing.append((self._uncommitted_rows, applied))
             self._uncommitted_rows = []

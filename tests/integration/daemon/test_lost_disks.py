@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from etcdwire import messages as m
 from kvclient import Client
+from raftkv.backend.environment import Environment
+from raftkv.backend.schema import Table
 from tests.kit.servers import SOURCES, Cluster, Process
 from tests.kit.waiting import wait_for
 
@@ -109,3 +112,60 @@ def test_another_clusters_peer_is_noticed_before_anything_is_written(tmp_path: P
         stranger = Process("new", arguments, "", "", tmp_path / "new.log")
         assert "is a member of cluster" in start_refused(stranger)
         assert not (tmp_path / "new").exists()
+
+
+def is_stored(store: Path, value: bytes) -> bool:
+    environment = Environment(store, readonly=True)
+    try:
+        return any(value in row for _, row in environment.view().scan(Table.ROWS))
+    finally:
+        environment.close()
+
+
+def plant_flip(store: Path) -> None:
+    """Change one stored value, as a rotten disk page or a defect would."""
+    environment = Environment(store)
+    changed = [
+        (Table.ROWS, key, row.replace(b"good", b"goof"))
+        for key, row in environment.view().scan(Table.ROWS)
+        if b"good" in row
+    ]
+    assert len(changed) == 1
+    environment.write_rows(changed)
+    environment.commit()
+    environment.close()
+
+
+@pytest.mark.parametrize("is_leader", [False, True])
+def test_row_14_a_member_that_differs_is_stopped_by_the_next_write_that_shows_it(
+    tmp_path: Path, *, is_leader: bool
+) -> None:
+    with Cluster("raftkv", tmp_path, size=3) as cluster:
+        with Client(cluster.endpoints) as client:
+            client.put(b"state", b"good")
+        member = cluster.members[1]
+        store = tmp_path / member.name / "member" / "store"
+        wait_for(lambda: is_stored(store, b"good"), 15, "the value is in the store")
+        member.stop()
+        plant_flip(store)
+        member.start()
+        cluster.wait_healthy()
+        with Client([member.client_url]) as client:
+            assert client.get(b"state", serializable=True) == b"goof"
+            mine = next(one for one in client.member_list() if one.name == member.name)
+        with Client(cluster.endpoints) as client:
+            if is_leader:
+                client.move_leader(mine.member_id)
+            compare = m.Compare(
+                m.CompareResult.EQUAL, m.CompareTarget.VALUE, b"state", value=b"good"
+            )
+            put = m.RequestOp(request_put=m.PutRequest(b"next", b"step"))
+            client.txn(m.TxnRequest([compare], [put], []))
+            assert member.process is not None
+            assert member.process.wait(10) == 1
+            assert client.get(b"next") == b"step"
+            client.put(b"more", b"x")
+        log = (tmp_path / f"{member.name}.log").read_text()
+        assert "a majority has another state than this member" in log
+        assert "its files are kept as they are" in start_refused(member)
+        assert (store / "data.mdb").exists()

@@ -45,6 +45,7 @@ class Registers:
         self.values = values
         self.lessor = Lessor.load(leases.items())
         self.chain = 0
+        self.chain_origin = 0
 
     def lease_rows(self) -> dict[bytes, bytes]:
         """All leases as rows of a backend."""

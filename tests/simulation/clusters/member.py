@@ -30,7 +30,7 @@ from tests.simulation.clusters.disk import BackendState, Disk
 from tests.simulation.clusters.machine import Registers
 from tests.simulation.clusters.network import Network
 from tests.simulation.clusters.watching import Watching
-from tests.simulation.clusters.world import MILLISECOND, SECOND, World
+from tests.simulation.clusters.world import MILLISECOND, SECOND, Violation, World
 
 FLUSH_INTERVAL = 300 * MILLISECOND
 
@@ -183,6 +183,8 @@ class SimulatedMember:
             world.after(
                 self.disk.latency() * 3, self._install, self.life, effects.install_snapshot
             )
+        if effects.diverged_at:
+            raise Violation(f"member {self.member_id} is told that it differs, and it does not")
         for command in effects.propose:
             # A driver may hold a command back for a while, until there is a leader again.
             delay = world.below(2 * SECOND) if world.happens(0.3) else 0

@@ -12,12 +12,14 @@ from raftkv.raft.messages import (
     AppendRejected,
     AppendReply,
     Commit,
+    Diverged,
     Forward,
     ForwardRefused,
     Heartbeat,
     HeartbeatReply,
     LeaseAsk,
     LeaseReply,
+    Mark,
     Message,
     PreVote,
     PreVoteReply,
@@ -65,6 +67,8 @@ MESSAGES: list[Message] = [
     Snapshot(TERM, INDEX, Term(8)),
     LeaseAsk(_BIG, ((1, -(1 << 63)), (2, (1 << 63) - 1))),
     LeaseAsk(1, ()),
+    Mark(_BIG, _BIG, 7),
+    Diverged(_BIG),
     LeaseReply(_BIG, ((0, 0), (-5, (1 << 63) - 1))),
 ]
 
