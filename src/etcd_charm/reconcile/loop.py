@@ -166,7 +166,9 @@ class Reconciler:
         engine = self._workload.inspect(token, juju.storage)
         others = [peer.client_url for peer in juju.peers if peer.member_id and peer.client_url]
         own_url = (engine.client_url or juju.client_url) if engine.is_running else ""
-        view = self._workload.look(own_url, others)
+        stands_by = juju.restore is not None and juju.restore.unit != juju.unit
+        # Whoever waits for a restore asks nobody: all have stopped, and each question takes time.
+        view = None if stands_by else self._workload.look(own_url, others)
         return Facts(
             unit=juju.unit,
             settings=juju.settings,

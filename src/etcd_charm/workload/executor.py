@@ -137,7 +137,10 @@ class LocalWorkload:
         schedule.keep_timer(self._paths, wanted.unit, wanted.settings.snapshot_schedule)
         home = self._data.choose_home(storage)
         engine = self._engine
-        steady = config_files.render_files(self._paths, engine, wanted, home, config_files.STEADY)
+        # The token matters at a first start only: a restore, which changes it, is no reason to
+        # restart a member that has just been started.
+        lasting = replace(wanted, token="")
+        steady = config_files.render_files(self._paths, engine, lasting, home, config_files.STEADY)
         target = self._data.find_target(storage)
         if target is not None:
             self._data.check_target(target)

@@ -34,6 +34,6 @@ def test_a_snapshot_starts_a_new_application_that_grows(juju, tmp_path):
     assert {curl.get(address, "kept") for address in curl.addresses()} == {"for ever"}
 
 
-def test_a_unit_removed_by_force_is_taken_off_the_list(juju):
+def test_row_16_a_unit_removed_by_force_is_taken_off_the_list(juju):
     juju.remove_unit("etcd/1", force=True)
     wait_healthy(juju, 2)

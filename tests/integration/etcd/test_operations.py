@@ -184,6 +184,26 @@ def test_upkeep(juju, keys):
     assert int(juju.run("etcd/0", "verify-snapshot", {"path": path}).results["revision"]) > 0
 
 
+def test_row_3_a_member_whose_disk_was_emptied_joins_anew(juju, keys, writer):
+    unit = next(n for n in juju.status().apps["etcd"].units if n != leader_of(juju.status()))
+    before = {row["id"] for row in json.loads(juju.run(unit, "members").results["members"])}
+    juju.exec(
+        "systemctl stop raftkvd; rm -rf $(readlink /var/lib/etcd-charm/data)/*; "
+        "JUJU_DISPATCH_PATH=hooks/update-status ./dispatch",
+        unit=unit,
+    )
+
+    def is_replaced(status: jubilant.Status) -> bool:
+        if not is_healthy(status, 3):
+            return False
+        rows = json.loads(juju.run(unit, "members").results["members"])
+        return len(rows) == 3 and len(before & {row["id"] for row in rows}) == 2
+
+    juju.wait(is_replaced, error=jubilant.any_error, successes=1)
+    writer.wait_acknowledged(WRITES, timeout_s=30)
+    assert writer.lost(keys.endpoints, keys.tls) == []
+
+
 def test_row_9_snapshots_by_the_calendar_are_tried_and_said(juju, keys):
     juju.config("etcd", {"snapshot-schedule": "*:*:0/10", "snapshot-retention": 2})
 

@@ -145,7 +145,7 @@ def test_a_ghost_is_only_remembered_at_first():
     assert plan.waiting.after_s == GHOST_ABSENCE_S
 
 
-def test_a_ghost_is_removed_after_a_minute():
+def test_row_16_a_ghost_is_removed_after_a_minute():
     old = ghostly(absent_since_s=((MemberId(102), 1000 - GHOST_ABSENCE_S),))
     assert decide(old).steps == (RemoveMember(MemberId(102), "its unit is gone"),)
 
@@ -160,7 +160,7 @@ def test_a_ghost_is_removed_after_a_minute():
     ],
     ids=["follower", "it answers", "a name that is not ours", "the quorum would not survive"],
 )
-def test_a_ghost_stays_when_any_condition_fails(changes):
+def test_row_16_a_ghost_stays_when_any_condition_fails(changes):
     old = tuple((MemberId(100 + number), 0) for number in (1, 2, 3))
     plan = decide(ghostly(absent_since_s=old, **changes))
     assert not any(isinstance(step, RemoveMember) for step in plan.steps)

@@ -81,7 +81,7 @@ def test_a_claimant_that_is_gone_blocks_with_the_remedy(bench):
     assert [type(step) for step in b.engine.steps] == [FoundCluster]
 
 
-def test_lost_data_of_the_only_unit_is_never_founded_over(bench):
+def test_row_3_lost_data_of_the_only_unit_is_never_founded_over(bench):
     b = bench()
     state = b.found()
     b.engine.cluster, b.engine.is_running, b.engine.data = None, False, DataState.NEW
