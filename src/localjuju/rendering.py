@@ -62,3 +62,24 @@ def clock(seconds: float, *, utc: bool = False) -> str:
         if utc
         else when.astimezone().strftime("%H:%M:%S%z")[:-2] + ":00"
     )
+
+
+def ago(when: float, now: float) -> str:
+    """Return how long ago something was, as Juju says it; a date after a day."""
+    seconds = int(now - when)
+    if seconds >= 24 * 3600:
+        return datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%d")
+    for length, unit in ((3600, "hour"), (60, "minute")):
+        if seconds >= length:
+            return f"{seconds // length} {unit}{'s' * (seconds // length != 1)} ago"
+    return f"{seconds} seconds ago" if seconds >= 2 else "just now"
+
+
+def mebibytes(count: int) -> str:
+    """Return a size as humanize.IBytes does: one decimal below ten."""
+    size, unit = float(count), "MiB"
+    for larger in ("GiB", "TiB"):
+        if size >= 1024:
+            size, unit = size / 1024, larger
+    size = int(size * 10 + 0.5) / 10
+    return f"{size:.1f} {unit}" if size < 10 else f"{size:.0f} {unit}"

@@ -133,7 +133,10 @@ def add_to_unit(
 def check_directives(records: Records, metadata: dict[str, Any], wanted: dict[str, str]) -> None:
     """Refuse directives of a deployment that the charm or the model does not know."""
     for name, text in wanted.items():
-        low, high = count_range(declared(metadata, name))
+        store = declared(metadata, name)
+        if store.get("type") == "block":
+            raise JujuError(f'store "{name}": the local model has no block devices to give')
+        low, high = count_range(store)
         pool, _, instances = parse_directive(text)
         provider_of(records, pool)
         if instances < low or (high >= 0 and instances > high):

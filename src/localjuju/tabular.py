@@ -6,7 +6,7 @@ from localjuju import leadership, ports, status_rules
 from localjuju.entities import Application, Records, Relation, Unit
 from localjuju.formats import natural_key
 from localjuju.hook_env import JUJU_VERSION
-from localjuju.rendering import clock, table
+from localjuju.rendering import clock, mebibytes, table
 from localjuju.resolver.state import ALIVE
 from localjuju.status import (
     CLOUD,
@@ -138,6 +138,11 @@ def _machines(records: Records, numbers: set[str]) -> list[list[str]]:
     return rows
 
 
+def machines_table(records: Records, *, colour: bool = False) -> str:
+    """Return the table of all machines."""
+    return table(_machines(records, set(records.machines)), colour=colour)
+
+
 def _relations(records: Records, names: set[str]) -> list[list[str]]:
     rows = []
     for relation in records.relations.values():
@@ -161,8 +166,8 @@ def _kind(relation: Relation) -> str:
     return "subordinate" if relation.is_container else "regular"
 
 
-def storage_table(records: Records, *, colour: bool = False) -> str:
-    """Return the table of storage instances."""
+def storage_table(records: Records, *, colour: bool = False, mounts: bool = True) -> str:
+    """Return the table of storage instances, with mount points as ``status`` shows them."""
     if not records.storage:
         return ""
     rows = [
@@ -170,22 +175,14 @@ def storage_table(records: Records, *, colour: bool = False) -> str:
     ]
     for item in sorted(
         records.storage.values(),
-        key=lambda s: (not s.unit, natural_key(s.unit), natural_key(s.id)),
+        key=lambda s: (bool(s.unit), natural_key(s.unit), natural_key(s.id)),
     ):
-        size = (
-            f"{item.size_mib / 1024:.1f} GiB" if item.size_mib >= 1024 else f"{item.size_mib} MiB"
-        )
         location = item.location if item.unit else ""
-        rows.append(
-            [
-                item.unit,
-                item.id,
-                item.kind,
-                item.pool,
-                location,
-                size,
-                storage_state(item),
-                item.message,
-            ]
-        )
+        rows.append([
+            item.unit, item.id, item.kind, item.pool, location, mebibytes(item.size_mib),
+            storage_state(item), item.message,
+        ])  # fmt: skip
+    if not mounts:
+        rows = [[*row[:4], *row[5:]] for row in rows]
+        rows[0][0] = "Unit"
     return table(rows, colour=colour)

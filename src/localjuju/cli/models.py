@@ -226,6 +226,27 @@ def controllers(session: Session) -> int:
     return 0
 
 
+def whoami(session: Session) -> int:
+    """Show who is asking, and for which model."""
+    args = arguments(session, FORMAT)
+    model = session.selected_model()
+    if args.text("format") != "tabular":
+        emit(
+            session,
+            args,
+            {"controller": CONTROLLER, "model": model, "user": "admin"},
+            ordered=True,
+        )
+        return 0
+    rows = [
+        ("Controller", CONTROLLER),
+        ("Model", model or "<no-current-model>"),
+        ("User", "admin"),
+    ]
+    session.out("".join(f"{name + ':':<13}{value}\n" for name, value in rows))
+    return 0
+
+
 def accepted(session: Session) -> int:
     """Accepted for compatibility; there is nothing to do in a local model."""
     del session
@@ -247,6 +268,7 @@ COMMANDS = {
     "show-model": show_model,
     "destroy-model": destroy_model,
     "controllers": controllers,
+    "whoami": whoami,
     "show-controller": controllers,
     "bootstrap": accepted,
     "set-constraints": accepted,

@@ -9,7 +9,7 @@ from localjuju.cli.rendering import emit, iso, table
 from localjuju.cli.session import Session
 from localjuju.entities import Operation, Task
 from localjuju.errors import JujuError
-from localjuju.formats import go_quote
+from localjuju.formats import go_quote, to_yaml
 from localjuju.hook_tools.flags import option, switch
 from localjuju.secrets import parse_duration
 
@@ -114,6 +114,8 @@ def list_actions(session: Session) -> int:
             for name, body in records.charms[app.charm].actions.items()
             if isinstance(body, dict)
         }
+    if args.has("schema") and args.text("format") == "default":
+        args.values["format"] = "yaml"
     if args.text("format") in {"json", "yaml"}:
         emit(session, args, actions)
         return 0
@@ -124,6 +126,22 @@ def list_actions(session: Session) -> int:
     return 0
 
 
+def show_action(session: Session) -> int:
+    """Describe one action of an application."""
+    args = arguments(session, least=2, most=2, missing="no application name specified")
+    name, wanted = args.positional
+    with session.book().read() as records:
+        app = deployment.find_application(records, name)
+        found = records.charms[app.charm].actions.get(wanted)
+    if found is None:
+        raise JujuError(f"unknown action {go_quote(wanted)}")
+    session.out(str(found.get("description") or "No description") + "\n")
+    params = found.get("params") or {}
+    if params:
+        session.out("\nArguments\n" + to_yaml(params) + "\n")
+    return 0
+
+
 COMMANDS = {
     "show-operation": show_operation,
     "operations": operations,
@@ -131,5 +149,6 @@ COMMANDS = {
     "cancel-task": cancel_task,
     "cancel-action": cancel_task,
     "actions": list_actions,
+    "show-action": show_action,
     "list-actions": list_actions,
 }

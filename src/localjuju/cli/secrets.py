@@ -14,6 +14,7 @@ from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote
 from localjuju.hook_tools.flags import Arguments, option, switch
 from localjuju.hook_tools.secret import scope_tag, target_tag
+from localjuju.rendering import ago
 from localjuju.secrets import SecretChange
 
 
@@ -72,6 +73,7 @@ def describe(
 def list_secrets(session: Session) -> int:
     """List secrets."""
     args = arguments(session, (*FORMAT, option("owner"), switch("utc")))
+    now = session.book().now()
     with session.book().read() as records:
         found = [s for s in records.secrets.values() if args.text("owner") in {"", s.owner}]
         shown = {s.id: describe(records, s, reveal=False, revisions=False) for s in found}
@@ -88,7 +90,7 @@ def list_secrets(session: Session) -> int:
                 owner,
                 secret.rotate,
                 str(secret.latest),
-                iso(secret.updated),
+                ago(secret.updated or secret.created, now),
             ]
         )
     session.out(table(rows, right={4}))

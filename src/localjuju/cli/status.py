@@ -5,7 +5,7 @@ from typing import Any
 
 from localjuju import charm_package, deployment, leadership, ports, status, status_rules, tabular
 from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments
-from localjuju.cli.rendering import emit, iso, table
+from localjuju.cli.rendering import emit, iso, moment, table
 from localjuju.cli.session import Session
 from localjuju.entities import Records, Relation, Unit
 from localjuju.errors import UsageError
@@ -184,13 +184,15 @@ def show_status_log(session: Session) -> int:
     args = arguments(session, flags, least=1, most=1, missing="entity name is missing")
     with session.book().read() as records:
         unit = deployment.find_unit(records, args.positional[0])
-        entries = list(unit.history[-int(args.text("n")) :])
+        wanted = args.text("type") or "unit"
+        entries = [entry for entry in unit.history if wanted in {"unit", entry[1]}]
+        entries = entries[-int(args.text("n")) :]
     if args.text("format") != "tabular":
         keys = ("since", "type", "status", "message")
         emit(session, args, [dict(zip(keys, [iso(e[0]), *e[1:]], strict=True)) for e in entries])
         return 0
     rows = [["Time", "Type", "Status", "Message"]]
-    rows += [[iso(entry[0]), *map(str, entry[1:])] for entry in entries]
+    rows += [[moment(entry[0]), *map(str, entry[1:])] for entry in entries]
     session.out(table(rows))
     return 0
 
@@ -223,13 +225,30 @@ def wait_for(session: Session) -> int:
     return 1
 
 
+def list_machines(session: Session) -> int:
+    """List the machines."""
+    args = arguments(session, (*FORMAT, switch("utc"), switch("color")))
+    with session.book().read() as records:
+        text = tabular.machines_table(records, colour=session.tty or args.has("color"))
+        shown = {
+            number: status.machine_status(records, machine)
+            for number, machine in records.machines.items()
+        }
+        name = records.model.name
+    if args.text("format") != "tabular":
+        emit(session, args, {"model": name, "machines": shown}, ordered=True)
+    else:
+        session.out(text)
+    return 0
+
+
 COMMANDS = {
     "status": show_status,
     "show-unit": show_unit,
     "show-application": show_application,
     "show-machine": show_machine,
-    "machines": show_machine,
-    "list-machines": show_machine,
+    "machines": list_machines,
+    "list-machines": list_machines,
     "show-status-log": show_status_log,
     "wait-for": wait_for,
 }

@@ -17,7 +17,7 @@ def list_storage(session: Session) -> int:
     """List storage instances."""
     args = arguments(session, (*FORMAT, switch("filesystem"), switch("volume")))
     with session.book().read() as records:
-        text = tabular.storage_table(records)
+        text = tabular.storage_table(records, mounts=False)
         value = status.storage_status(records)
     if args.text("format") != "tabular":
         emit(session, args, value)

@@ -39,8 +39,8 @@ Integration provider  Requirer   Interface  Type  Message
 tree:ring             tree:ring  i          peer
 
 Storage Unit  Storage ID  Type        Pool  Mountpoint  Size     Status    Message
-tree/2        data/0      filesystem  loop  /srv/data   1.0 GiB  attached
               data/1      filesystem  loop              16 MiB   detached
+tree/2        data/0      filesystem  loop  /srv/data   1.0 GiB  attached
 """
 
 
