@@ -27,7 +27,7 @@ from raftkv.values import ClusterId, Member, MemberId
 from raftkvctl.options import UsageError
 from raftkvctl.static_cluster import parse_static_cluster
 
-_OWN: Final = frozenset({etcd_form.OWN, etcd_form.OWN_V2})
+_OWN: Final = frozenset({etcd_form.OWN, etcd_form.OWN_V2, etcd_form.OWN_V2_AUTH})
 
 
 @dataclass(frozen=True, slots=True)

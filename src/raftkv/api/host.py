@@ -57,8 +57,8 @@ class Limits:
 class BasicLogins(Protocol):
     """Checks of HTTP basic names and passwords."""
 
-    def check(self, host: Any, name: str, password: str, done: Callable[[bool], None]) -> None:
-        """Call ``done`` with whether the password is the user's."""
+    def check(self, host: Any, password: str, hashed: bytes, done: Callable[[bool], None]) -> None:
+        """Call ``done`` with whether the password belongs to the stored hash."""
 
 
 class Recheckable(Protocol):

@@ -31,6 +31,10 @@ class HttpRequest:
     """Of the client certificate; empty unless the listener demands certificates."""
     identity: Identity | None = None
     """Who asks, once that is checked; None while auth is off."""
+    v2_roles: tuple[str, ...] = ()
+    """Roles of v2's own users that the sender has."""
+    v2_revision: int | None = None
+    """Of v2's users when that was checked; None while v2 asks for none."""
 
 
 class HttpReply(Protocol):

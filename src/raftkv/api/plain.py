@@ -9,7 +9,16 @@ from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from etcdwire.messages import AlarmType
-from raftkv.api import dashboard, gateway, metrics, v2_access, v2_keys, v2_members, v2_stats
+from raftkv.api import (
+    dashboard,
+    gateway,
+    metrics,
+    v2_access,
+    v2_auth,
+    v2_keys,
+    v2_members,
+    v2_stats,
+)
 from raftkv.api.figures import Figures
 from raftkv.api.host import Host
 from raftkv.api.http import (
@@ -168,14 +177,20 @@ def handle_v2(host: Host, request: HttpRequest, reply: HttpReply) -> bool:
     """Serve a request under ``/v2/``; whether the path is known."""
     if request.path == "/v2" or not request.path.startswith(_V2_PATHS):
         return False
-    if host.machine.auth.enabled:
+    if host.machine.auth.enabled or host.machine.v2_auth.enabled:
         v2_access.admit(host, request, reply, lambda: _route_v2(host, request, reply))
     else:
         _route_v2(host, request, reply)
     return True
 
 
-_V2_PATHS: Final = (v2_keys.PREFIX, v2_members.PREFIX, "/v2/machines", v2_stats.PREFIX)
+_V2_PATHS: Final = (
+    v2_keys.PREFIX,
+    v2_members.PREFIX,
+    "/v2/machines",
+    v2_stats.PREFIX,
+    v2_auth.PREFIX,
+)
 
 
 def _route_v2(host: Host, request: HttpRequest, reply: HttpReply) -> None:
@@ -186,6 +201,8 @@ def _route_v2(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         v2_members.handle(host, request, reply)
     elif path == "/v2/machines":
         v2_members.machines(host, request, reply)
+    elif v2_auth.is_auth_path(path):
+        v2_auth.handle(host, request, reply)
     elif v2_stats.is_stats_path(path):
         v2_stats.handle(host, request, reply)
     else:

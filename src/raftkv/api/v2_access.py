@@ -1,8 +1,10 @@
-"""Who may use the v2 API while v3 auth is on: a user who may read and write every v3 key.
+"""Who may use the v2 API.
 
-etcd 3.4 leaves v2 open then, which would be a way around every role. Users prove who they are by
-client certificate, by a v3 token in ``Authorization``, or by name and password (HTTP basic), whose
-hash is computed once per password and auth revision, not once per request.
+While v2's own users are asked for (``/v2/auth``), they alone count, as in etcd: HTTP basic, else the
+client certificate's name, else the role ``guest``. While only v3 auth is on, v2 is for a user who
+may read and write every v3 key: etcd 3.4 leaves v2 open then, which would be a way around every
+role. Such users prove who they are by client certificate, by a v3 token in ``Authorization``, or by
+name and password. A password's hash is computed once, not once per request.
 """
 
 from __future__ import annotations
@@ -19,42 +21,43 @@ from raftkv.api.calls import Identity
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest
 from raftkv.auth.passwords import is_password
+from raftkv.auth.v2_state import GUEST, ROOT
+from raftkv.replica.commands import encode_as_user, encode_v2_checked
 
 KNOWN_MAX: Final = 4096
 _DENIED: Final = b'{"message":"Insufficient credentials"}'
+_KEY_DENIED: Final = (
+    b'{"errorCode":110,"message":"The request requires user authentication",'
+    b'"cause":"Insufficient credentials","index":0}\n'
+)
 
 
 class BasicLogins:
-    """Passwords that were right, as keyed hashes, until users or roles change."""
+    """Passwords that were right, as keyed hashes together with the stored hash they belong to."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._revision = 0
         self._known: set[bytes] = set()
 
-    def check(self, host: Host, name: str, password: str, done: Callable[[bool], None]) -> None:
-        """Call ``done`` with whether the password is the user's.
+    def check(
+        self, host: Host, password: str, hashed: bytes, done: Callable[[bool], None]
+    ) -> None:
+        """Call ``done`` with whether the password belongs to the stored hash.
 
         Raises:
             UnavailableError: too many logins are waiting.
         """
-        auth = host.machine.auth
-        if auth.revision != self._revision:
-            self._known.clear()
-            self._revision = auth.revision
-        pair = f"{name}\0{password}".encode("utf-8", "surrogateescape")
+        if not hashed:
+            done(False)
+            return
+        pair = hashed + b"\0" + password.encode("utf-8", "surrogateescape")
         digest = hashlib.blake2b(pair, key=self._key).digest()
         if digest in self._known:
             done(True)
             return
-        user = auth.users.get(name)
-        if user is None or not user.password:
-            done(False)
-            return
-        hashed, revision = user.password, auth.revision
 
         def remember(is_right: bool) -> None:  # noqa: FBT001 - a callback
-            if is_right and revision == self._revision:
+            if is_right:
                 if len(self._known) >= KNOWN_MAX:
                     self._known.clear()
                 self._known.add(digest)
@@ -77,7 +80,92 @@ def basic_of(request: HttpRequest) -> tuple[str, str] | None:
 
 
 def admit(host: Host, request: HttpRequest, reply: HttpReply, proceed: Callable[[], None]) -> None:
-    """Call ``proceed`` with ``request.identity`` set, or answer 401."""
+    """Call ``proceed`` with what the sender may noted in ``request``, or answer 401."""
+    request.identity, request.v2_revision = None, None
+    if host.machine.v2_auth.enabled:
+        _admit_v2(host, request, reply, proceed)
+    elif host.machine.auth.enabled:
+        _admit_v3(host, request, reply, proceed)
+    else:
+        proceed()
+
+
+def wrap(request: HttpRequest, command: bytes) -> bytes:
+    """A command as it has to be proposed: with the revision of what was checked."""
+    if request.v2_revision is not None:
+        return encode_v2_checked(request.v2_revision, command)
+    if request.identity is not None:
+        return encode_as_user(request.identity.name, request.identity.revision, command)
+    return command
+
+
+def may_use(host: Host, request: HttpRequest, path: str, *, writes: bool, recursive: bool) -> bool:
+    """Whether v2's own users let the sender at a key."""
+    return request.v2_revision is None or host.machine.v2_auth.may(
+        request.v2_roles, path, writes=writes, recursive=recursive
+    )
+
+
+def _admit_v2(
+    host: Host, request: HttpRequest, reply: HttpReply, proceed: Callable[[], None]
+) -> None:
+    state, path = host.machine.v2_auth, request.path
+    is_key = path.startswith("/v2/keys")
+    reads = request.method in ("GET", "HEAD")
+    is_auth = path.startswith("/v2/auth/")
+    if reads and (path == "/v2/auth/enable" or not (is_key or is_auth)):
+        proceed()
+        return
+    revision = state.revision
+
+    def known(name: str | None) -> None:
+        roles = (GUEST,) if name is None else tuple(state.roles_of(name))
+        if is_key or (name is not None and ROOT in roles):
+            request.v2_roles, request.v2_revision = roles, revision
+            proceed()
+        else:
+            deny(reply)
+
+    pair = basic_of(request)
+    if pair is None:
+        if b"authorization" in request.headers:
+            _refuse(request, reply)
+        else:
+            name = request.common_name
+            known(name if name in state.users else None)
+        return
+    name, password = pair
+
+    def checked(is_right: bool) -> None:  # noqa: FBT001 - a callback
+        if is_right:
+            known(name)
+        else:
+            _refuse(request, reply)
+
+    user = state.users.get(name)
+    hashed = user["password"].encode() if user is not None else b""
+    _check(host, reply, password, hashed, checked)
+
+
+def _check(
+    host: Host, reply: HttpReply, password: str, hashed: bytes, checked: Callable[[bool], None]
+) -> None:
+    try:
+        host.basic_logins.check(host, password, hashed, checked)
+    except ApiError:
+        reply.respond(503, (JSON,), b'{"message":"too many logins are waiting"}')
+
+
+def _refuse(request: HttpRequest, reply: HttpReply) -> None:
+    if request.path.startswith("/v2/keys"):
+        deny_key(reply)
+    else:
+        deny(reply)
+
+
+def _admit_v3(
+    host: Host, request: HttpRequest, reply: HttpReply, proceed: Callable[[], None]
+) -> None:
     pair = basic_of(request)
     if pair is None:
         try:
@@ -96,21 +184,21 @@ def admit(host: Host, request: HttpRequest, reply: HttpReply, proceed: Callable[
         else:
             _admit(request, reply, Identity(pair[0], auth.revision, rights), proceed)
 
-    try:
-        host.basic_logins.check(host, *pair, checked)
-    except ApiError:
-        reply.respond(503, (JSON,), b'{"message":"too many logins are waiting"}')
+    user = host.machine.auth.users.get(pair[0])
+    _check(host, reply, pair[1], user.password if user is not None else b"", checked)
 
 
 def _admit(
     request: HttpRequest, reply: HttpReply, identity: Identity, proceed: Callable[[], None]
 ) -> None:
     rights = identity.rights
-    changes_members = request.path.startswith("/v2/members") and request.method not in (
-        "GET",
-        "HEAD",
+    changes = request.method not in ("GET", "HEAD")
+    changes_members = request.path.startswith("/v2/members") and changes
+    needs_root = changes_members or (
+        request.path.startswith("/v2/auth/") and request.path != "/v2/auth/enable"
     )
-    if rights.is_root or (rights.has_all_keys and not changes_members):
+    needs_root = needs_root or (request.path == "/v2/auth/enable" and changes)
+    if rights.is_root or (rights.has_all_keys and not needs_root):
         request.identity = identity
         proceed()
     else:
@@ -120,3 +208,8 @@ def _admit(
 def deny(reply: HttpReply) -> None:
     """Answer as etcd's v2 does."""
     reply.respond(401, (JSON,), _DENIED)
+
+
+def deny_key(reply: HttpReply) -> None:
+    """Answer as etcd's v2 does for a key that its own users keep from the sender."""
+    reply.respond(401, (JSON,), _KEY_DENIED)

@@ -14,7 +14,8 @@ from etcdwire.json_v2 import encode_error, encode_event
 from raftkv.api import v2_access
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest, method_not_allowed
-from raftkv.replica.commands import CommandV2, MethodV2, encode_as_user, encode_v2
+from raftkv.auth.v2_state import GUEST
+from raftkv.replica.commands import CommandV2, MethodV2, encode_v2
 from raftkv.replica.effects import Rejected, Rejection
 from raftkv.store import errors_v2 as e
 from raftkv.store.errors_v2 import V2Error
@@ -56,6 +57,9 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     except V2Error as error:
         _respond_error(host, reply, error, 0)
         return
+    if not _may(host, request, parameters):
+        v2_access.deny_key(reply)
+        return
     if request.method in ("GET", "HEAD"):
         _get(host, request, reply, parameters)
         return
@@ -64,10 +68,15 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         _respond_error(host, reply, full, host.machine.tree.index)
         return
     command = encode_v2(_to_command(host, request.method, parameters))
-    if request.identity is not None:
-        identity = request.identity
-        command = encode_as_user(identity.name, identity.revision, command)
+    if request.identity is not None or request.v2_revision is not None:
+        command = v2_access.wrap(request, command)
     host.propose(command, _WriteToken(host, reply, request))
+
+
+def _may(host: Host, request: HttpRequest, p: Parameters) -> bool:
+    """Whether v2's own users let this through; the path as given, as etcd compares it."""
+    path, writes = request.path[len(PREFIX) :], request.method not in ("GET", "HEAD")
+    return v2_access.may_use(host, request, path, writes=writes, recursive=p.recursive)
 
 
 def parse(request: HttpRequest) -> Parameters:
@@ -249,7 +258,7 @@ def _wait(host: Host, request: HttpRequest, reply: HttpReply, p: Parameters) -> 
         _respond_error(host, reply, error, opened_at)
         return
     reply.start(200, head)
-    right = _WaitRight(host, request, reply)
+    right = _WaitRight(host, request, reply, p)
     host.watch_streams.add(right)
 
     def closed() -> None:
@@ -266,21 +275,40 @@ def _wait(host: Host, request: HttpRequest, reply: HttpReply, p: Parameters) -> 
 
 
 class _WaitRight:
-    """What a waiting client's answer rests on: it ends when the user loses the right to v2."""
+    """What a waiting client's answer rests on: it ends when the user loses the right to it."""
 
-    __slots__ = ("_host", "_reply", "_request")
+    __slots__ = ("_host", "_parameters", "_reply", "_request")
 
-    def __init__(self, host: Host, request: HttpRequest, reply: HttpReply) -> None:
+    def __init__(
+        self, host: Host, request: HttpRequest, reply: HttpReply, parameters: Parameters
+    ) -> None:
+        self._parameters = parameters
         self._host = host
         self._request = request
         self._reply = reply
 
     def recheck(self) -> None:
         """See ``host.Recheckable``."""
+        if self._host.machine.v2_auth.enabled:
+            self._recheck_v2()
+            return
         auth, identity = self._host.machine.auth, self._request.identity
         name = identity.name if identity is not None else self._request.common_name
         rights = auth.rights_of(name)
         if auth.enabled and (rights is None or not rights.has_all_keys):
+            self._reply.finish()
+
+    def _recheck_v2(self) -> None:
+        host, request, state = self._host, self._request, self._host.machine.v2_auth
+        if request.v2_revision == state.revision:
+            return
+        pair = v2_access.basic_of(request)
+        name = pair[0] if pair is not None else request.common_name
+        was_checked = request.v2_revision is not None
+        request.v2_revision = state.revision
+        request.v2_roles = tuple(state.roles_of(name)) if name in state.users else (GUEST,)
+        is_known = pair is None or (was_checked and name in state.users)
+        if not is_known or not _may(host, request, self._parameters):
             self._reply.finish()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from etcdwire.errors import (
+    BAD_MEMBER_URLS,
     MEMBER_EXISTS,
     MEMBER_NOT_FOUND,
     PEER_URL_EXISTS,
@@ -117,7 +118,8 @@ def _add(host: Host, request: HttpRequest, reply: HttpReply) -> None:
         if host.strict_reconfig:
             check_quorum_after_add(host)
     except (ValueError, ApiError) as error:
-        _error(host, reply, 400 if isinstance(error, ValueError) else 500, str(error))
+        is_senders = isinstance(error, ValueError) or error is BAD_MEMBER_URLS
+        _error(host, reply, 400 if is_senders else 500, str(error))
         return
     member = new_member(host, urls, is_learner=False)
     _change(
@@ -214,7 +216,7 @@ def _respond(host: Host, reply: HttpReply, status: int, body: bytes) -> None:
 
 
 def _error(host: Host, reply: HttpReply, status: int, message: str) -> None:
-    _respond(host, reply, status, _dump({"message": message}))
+    _respond(host, reply, status, _dump({"message": message})[:-1])
 
 
 def _dump(data: dict[str, Any]) -> bytes:

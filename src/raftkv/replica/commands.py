@@ -41,6 +41,10 @@ class CommandKind(enum.IntEnum):
     """By a leader, of what its clock says; void in another term."""
     LEASE_CHECKPOINT = 16
     """By a leader: how much is left of leases; void in another term."""
+    V2_AUTH = 17
+    """A change of v2's own users and roles; see ``auth.v2_state.V2AuthOp``."""
+    V2_CHECKED = 18
+    """A v2 command whose sender's rights were checked at a revision of v2's users."""
 
 
 CLIENT_KINDS: Final = frozenset(
@@ -54,6 +58,7 @@ CLIENT_KINDS: Final = frozenset(
         CommandKind.ALARM,
         CommandKind.LEASE_GRANT,
         CommandKind.LEASE_REVOKE,
+        CommandKind.V2_AUTH,
     },
 )
 """What clients ask for: with auth on it is only applied inside ``AS_USER``."""
@@ -184,6 +189,21 @@ def decode_as_user(data: bytes) -> tuple[str, int, bytes]:
 def encode_auth(op: int, request: bytes) -> bytes:
     """One change of the auth state: operation and the request's message."""
     return bytes((CommandKind.AUTH, op)) + request
+
+
+def encode_v2_auth(op: int, request: bytes) -> bytes:
+    """One change of v2's users and roles: operation and JSON."""
+    return bytes((CommandKind.V2_AUTH, op)) + request
+
+
+def encode_v2_checked(revision: int, command: bytes) -> bytes:
+    """Wrap a v2 command: apply it only if v2's users are still those of this revision."""
+    return _NUMBER.pack(CommandKind.V2_CHECKED, revision) + command
+
+
+def decode_v2_checked(data: bytes) -> tuple[int, bytes]:
+    """(revision, command)."""
+    return _NUMBER.unpack_from(data)[1], data[_NUMBER.size :]
 
 
 def encode_login(name: str, credential_revision: int, token_prefix: str) -> bytes:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,7 @@ from etcdwire.protobuf import decode
 from raftkv.auth.rights import Rights
 from raftkv.auth.state import REQUESTS, AuthOp, AuthState
 from raftkv.auth.tokens import SimpleTokens
+from raftkv.auth.v2_state import Answer, V2Auth, V2AuthError, V2AuthOp
 from raftkv.backend.schema import Table
 from raftkv.lease.lessor import Lessor
 from raftkv.replica.commands import (
@@ -45,6 +47,7 @@ from raftkv.replica.commands import (
     decode_login,
     decode_revoke,
     decode_v2,
+    decode_v2_checked,
 )
 from raftkv.store.alarms import Alarms
 from raftkv.store.errors_v2 import RAFT_INTERNAL, V2Error
@@ -74,6 +77,7 @@ _LEASE_KINDS: Final = frozenset(
         CommandKind.LEASE_CHECKPOINT,
     }
 )
+_V2_KINDS: Final = frozenset({CommandKind.V2, CommandKind.V2_AUTH})
 _ACTIONS: Final = {
     MethodV2.SET: "sets",
     MethodV2.CREATE: "create",
@@ -106,10 +110,12 @@ class Machine:
         auth: AuthState | None = None,
         alarms: Alarms | None = None,
         lessor: Lessor | None = None,
+        v2_auth: V2Auth | None = None,
     ) -> None:
         self.kv = kv
         self.tree = tree
         self.auth = auth or AuthState()
+        self.v2_auth = v2_auth or V2Auth()
         self.alarms = alarms or Alarms()
         self.lessor = lessor or Lessor()
         kv.use_leases(self.lessor)
@@ -129,7 +135,7 @@ class Machine:
         self._note_guards()
 
     def _note_guards(self) -> None:
-        self.is_guarded = self.auth.enabled or bool(self.alarms.active)
+        self.is_guarded = self.auth.enabled or bool(self.alarms.active) or self.v2_auth.enabled
 
     def _row(self, row_id: int) -> bytes:
         return self.kv.row(row_id)
@@ -139,6 +145,7 @@ class Machine:
         self.kv = other.kv
         self.tree = other.tree
         self.auth = other.auth
+        self.v2_auth = other.v2_auth
         self.alarms = other.alarms
         self.lessor = other.lessor
         self.chain = other.chain
@@ -150,6 +157,7 @@ class Machine:
     def take_unflushed(self) -> Unflushed:
         """Hand over everything since the last call."""
         others = [(Table.AUTH, key, row) for key, row in self.auth.writes.items()]
+        others += [(Table.AUTH, key, row) for key, row in self.v2_auth.writes.items()]
         others += [(Table.ALARMS, key, row) for key, row in self.alarms.writes.items()]
         others += [
             (Table.LEASES, lease_id.to_bytes(8, "big", signed=True), row)
@@ -159,6 +167,7 @@ class Machine:
         self._rows = []
         self.tree.writes = {}
         self.auth.writes = {}
+        self.v2_auth.writes = {}
         self.alarms.writes = {}
         self.lessor.writes = {}
         return taken
@@ -170,6 +179,7 @@ class Machine:
             self._rows
             or self.tree.writes
             or self.auth.writes
+            or self.v2_auth.writes
             or self.alarms.writes
             or self.lessor.writes
         )
@@ -197,7 +207,15 @@ class Machine:
         nothing is done and the proposer checks again.
         """
         kind = command[0]
-        if kind == CommandKind.AS_USER:
+        v2_auth = self.v2_auth
+        if kind == CommandKind.V2_CHECKED:
+            revision, command = decode_v2_checked(command)
+            kind = command[0]
+            if not v2_auth.enabled or revision != v2_auth.revision:
+                return AUTH_OLD_REVISION
+        elif v2_auth.enabled and _inner_kind(command) in _V2_KINDS:
+            return AUTH_OLD_REVISION  # proposed before v2 asked for users
+        elif kind == CommandKind.AS_USER:
             name, revision, command = decode_as_user(command)
             kind = command[0]
             if self.auth.enabled:
@@ -284,6 +302,10 @@ class Machine:
                 return None
             if kind == CommandKind.AS_USER:  # auth was switched off meanwhile
                 return self._apply_one(decode_as_user(command)[2])
+            if kind == CommandKind.V2_CHECKED:
+                return self._apply_one(decode_v2_checked(command)[1])
+            if kind == CommandKind.V2_AUTH:
+                return self._apply_v2_auth(command)
             if kind == CommandKind.AUTH:
                 return self._apply_auth(AuthOp(command[1]), command[2:])
             if kind == CommandKind.AUTHENTICATE:
@@ -292,7 +314,7 @@ class Machine:
                 return self._apply_alarm(command)
             if kind in _LEASE_KINDS:
                 return self._apply_lease(kind, command)
-        except (RequestError, V2Error) as error:
+        except (RequestError, V2Error, V2AuthError) as error:
             return error
         raise ValueError(f"unknown command kind {kind}: a newer version wrote it")
 
@@ -375,6 +397,11 @@ class Machine:
             self.tokens.forget_user(request.name)  # type: ignore[attr-defined]
         return self.kv.revision, b""
 
+    def _apply_v2_auth(self, data: bytes) -> Answer:
+        answer = self.v2_auth.apply(V2AuthOp(data[1]), json.loads(data[2:]))
+        self._note_guards()
+        return answer
+
     def _apply_login(self, data: bytes) -> object:
         name, revision, prefix = decode_login(data)
         if not self.auth.enabled:
@@ -423,3 +450,8 @@ class Machine:
         self.kv.begin()
         self.kv.delete_keys(keys)
         self._publish(self.kv.commit())
+
+
+def _inner_kind(command: bytes) -> int:
+    kind = command[0]
+    return decode_as_user(command)[2][0] if kind == CommandKind.AS_USER else kind

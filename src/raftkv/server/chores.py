@@ -39,7 +39,8 @@ class Chores:
         self._publish_at = 0.0
         self._busy: set[str] = set()
         """Chores whose proposal is under way."""
-        self._checked_auth_revision = driver.machine.auth.revision
+        machine = driver.machine
+        self._checked_auth_revisions = (machine.auth.revision, machine.v2_auth.revision)
         self._sweep_tokens_at_ms = 0
         self._led_at_ms = monotonic_ms()
         self._progress_at_ms = self._led_at_ms + config.progress_ms
@@ -91,8 +92,9 @@ class Chores:
         """End what rests on rights that are gone, and tokens that nobody uses."""
         driver = self._driver
         auth = driver.machine.auth
-        if auth.revision != self._checked_auth_revision:
-            self._checked_auth_revision = auth.revision
+        revisions = (auth.revision, driver.machine.v2_auth.revision)
+        if revisions != self._checked_auth_revisions:
+            self._checked_auth_revisions = revisions
             for stream in list(driver.watch_streams):
                 stream.recheck()
         if auth.enabled:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from raftkv.auth.state import AuthState
+from raftkv.auth.v2_state import V2Auth
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
@@ -246,6 +247,7 @@ def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
         AuthState.load(meta.scan(Table.AUTH)),
         Alarms.load(meta.scan(Table.ALARMS)),
         lessor,
+        V2Auth.load(meta.scan(Table.AUTH)),
     )
     applied = meta.number(schema.META_APPLIED_INDEX)
     # A directory of a version that kept no chain begins one here.

@@ -14,6 +14,7 @@
 | ``authUsers``, ``authRoles`` | name | authpb.User, authpb.Role |
 | ``raftkv`` | ``format``, ``v2_index``, ``revision`` | u64; ours |
 | ``raftkv_v2`` | node id u64 | one node of the v2 tree; ours |
+| ``raftkv_v2_auth`` | as in the backend | v2's own users and roles; ours |
 
 All numbers are big-endian. etcd's deletions hold the key alone; ours also the revision.
 """
@@ -41,6 +42,7 @@ MEMBERS_REMOVED: Final = b"members_removed"
 CLUSTER: Final = b"cluster"
 OWN: Final = b"raftkv"
 OWN_V2: Final = b"raftkv_v2"
+OWN_V2_AUTH: Final = b"raftkv_v2_auth"
 
 LEASE: Final = b"lease"
 AUTH: Final = b"auth"

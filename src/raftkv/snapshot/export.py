@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from raftkv.auth.state import AuthState
+from raftkv.auth.v2_state import is_v2_row
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, View
 from raftkv.backend.schema import Table
@@ -76,6 +77,7 @@ def _buckets(view: View) -> list[tuple[bytes, Iterable[Row]]]:
         form.META: sorted(meta),
         form.OWN: own,
         form.OWN_V2: view.scan(Table.V2),
+        form.OWN_V2_AUTH: [row for row in view.scan(Table.AUTH) if is_v2_row(row[0])],
         **form.export_auth(AuthState.load(view.scan(Table.AUTH))),
     }
     return sorted(buckets.items())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from raftkv.auth.v2_state import V2Auth, is_v2_row
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
@@ -52,6 +54,7 @@ def import_file(path: Path, environment: Environment, *, bump_revision: int = 0)
             _read_meta(database, found)
             _write_sliced(environment, _v2_rows(database, found))
             _write_sliced(environment, _auth_rows(database))
+            _write_sliced(environment, _v2_auth_rows(database))
             _write_sliced(environment, _lease_rows(database))
             own = dict(database.rows(form.OWN))
     except form.ForeignRowError as error:
@@ -115,6 +118,18 @@ def _auth_rows(database: Database) -> Iterator[RowWrite]:
         (row for _, row in database.rows(form.AUTH_ROLES)),
     )
     for key, row in state.rows():
+        yield Table.AUTH, key, row
+
+
+def _v2_auth_rows(database: Database) -> Iterator[RowWrite]:
+    rows = list(database.rows(form.OWN_V2_AUTH))
+    try:
+        V2Auth.load(rows)
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise form.ForeignRowError(f"a user or role of v2: {error}") from None
+    for key, row in rows:
+        if not is_v2_row(key):
+            raise form.ForeignRowError(f"a user or role of v2 under the key {key!r}")
         yield Table.AUTH, key, row
 
 

@@ -29,6 +29,9 @@ def main() -> None:
         server = runner.Server(cluster.endpoints[0])
         answers = {
             "v2": {n: server.run_v2(n, steps) for n, steps in runner.load("v2").items()},
+            "v2_auth": {
+                n: server.run_v2_auth(n, steps) for n, steps in runner.load("v2_auth").items()
+            },
             "auth": {n: server.run_auth(n, steps) for n, steps in runner.load("auth").items()},
             "v3": {n: server.run_v3(n, steps) for n, steps in runner.load("v3").items()},
         }

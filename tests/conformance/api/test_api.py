@@ -50,3 +50,9 @@ def test_v3(server: runner.Server, name: str) -> None:
 def test_auth(server: runner.Server, name: str) -> None:
     expected = runner.recorded()["auth"][name]
     assert server.run_auth(name, runner.load("auth")[name]) == expected
+
+
+@pytest.mark.parametrize("name", sorted(runner.load("v2_auth")))
+def test_v2_auth(server: runner.Server, name: str) -> None:
+    expected = runner.recorded()["v2_auth"][name]
+    assert server.run_v2_auth(name, runner.load("v2_auth")[name]) == expected

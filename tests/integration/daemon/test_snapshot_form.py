@@ -119,6 +119,10 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
             ["curl", "-sSf", "-X", "PUT", f"{url}/v2/keys/dir/key", "-d", "value=two"],
             check=True, capture_output=True, timeout=10,
         )  # fmt: skip
+        subprocess.run(
+            ["curl", "-sSf", "-X", "PUT", f"{url}/v2/auth/roles/r", "-d", '{"role":"r"}'],
+            check=True, capture_output=True, timeout=10,
+        )  # fmt: skip
         control("--endpoints", url, "snapshot", "save", str(path))
         with Client([url]) as client:
             revision = client.put(b"after", b"x") - 1
@@ -199,6 +203,7 @@ def test_both_stores_come_back_and_revisions_never_go_back(
     try:
         assert read_all(process.client_url) == expected
         assert json.loads(read_v2(process, "dir/key"))["node"]["value"] == "two"
+        assert json.loads(read_v2(process, "../auth/roles/r"))["role"] == "r"
         with Client([process.client_url]) as client:
             assert client.put(b"k", b"v") == revision + 1001
     finally:
