@@ -193,7 +193,7 @@ def test_a_task_that_hangs_can_be_cancelled(lab: Lab) -> None:
 
 
 def test_a_charm_that_floods_its_log(lab: Lab) -> None:
-    deploy(lab, order='[ "$name" != install ] || yes flood | head -c 3000000')
+    deploy(lab, order='[ "$name" != install ] || yes flood | head -c 600000')
     log = lab.host().folder / "debug.log"
     assert log.stat().st_size < 70 << 20
     assert lab("debug-log", "--limit", "3").count("\n") == 3
