@@ -173,6 +173,8 @@ class DataState(enum.Enum):
     """The storage under it was taken away from a living unit."""
     UNMOUNTED = "unmounted"
     """The directory is there and what was mounted on it is not."""
+    DIVERGED = "diverged"
+    """A majority had another state: the engine stopped, and does not start on it again."""
 
 
 @dataclass(frozen=True, slots=True)

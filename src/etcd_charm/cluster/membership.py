@@ -103,6 +103,19 @@ def decide_foreign(facts: Facts) -> Plan:
     )
 
 
+def decide_diverged(facts: Facts) -> Plan:
+    """Rebuild a member whose state was not the majority's: from the others, its files kept."""
+    if facts.view is None or not facts.view.has_quorum:
+        reason = "its state differs from the others', who do not answer with a quorum"
+        return Plan(waiting=Waiting(reason, WokenBy.TIMER, UNREACHABLE_RETRY_S))
+    return Plan(
+        steps=(SetDataAside("its state was not the majority's"),),
+        waiting=Waiting(
+            "its state was not the majority's, joining anew", WokenBy.TIMER, PROMOTE_SOON_S
+        ),
+    )
+
+
 def decide_membership(facts: Facts) -> Plan:
     """Decide for a unit with its own data: start it, then at most one change to the list."""
     if not facts.engine.is_running:

@@ -12,6 +12,7 @@ from etcd_charm.cluster.access import AccessDecision, decide_access, must_wait_f
 from etcd_charm.cluster.facts import DataState, Facts
 from etcd_charm.cluster.founding import decide_adoption, decide_claim, decide_founding
 from etcd_charm.cluster.membership import (
+    decide_diverged,
     decide_foreign,
     decide_join,
     decide_membership,
@@ -102,6 +103,8 @@ def _decide_engine(facts: Facts) -> Plan:
     match facts.engine.data:
         case DataState.OURS:
             return decide_membership(facts)
+        case DataState.DIVERGED:
+            return decide_diverged(facts)
         case DataState.FOREIGN if facts.is_cluster_known:
             return decide_foreign(facts)
         case DataState.FOREIGN:

@@ -21,6 +21,8 @@ DATA = "data"
 MARK_FILE = "cluster-token"
 OWNER_FILE = "member-owner"
 """Names the machine whose member the data is: storage may come back to it under another name."""
+DIVERGED_FILE = Path("member") / "diverged"
+"""Left by raftkvd where a majority had another state."""
 MOVE_TIMEOUT_S = 3600.0
 SPACE_PERCENT = 120
 """Room on new storage, in percent of the data."""
@@ -159,7 +161,8 @@ class DataDirectory:
         if restore is not None and restore.former_token == token:
             ours.add(restore.token)
         if token and mark.is_file() and mark.read_text().strip() in ours:
-            return DataState.OURS
+            is_diverged = (home / DATA / DIVERGED_FILE).exists()
+            return DataState.DIVERGED if is_diverged else DataState.OURS
         return DataState.FOREIGN
 
     def _has_data(self, home: Path) -> bool:

@@ -94,6 +94,17 @@ def test_data_of_another_cluster_is_set_aside_by_a_joiner():
     assert [type(step) for step in plan.steps] == [SetDataAside]
 
 
+def test_a_member_that_differed_is_rebuilt_once_the_others_are_a_quorum():
+    diverged = EngineFacts(data=DataState.DIVERGED)
+    others = view(member(0, is_reachable=False), member(1), member(2))
+    silent = dataclasses.replace(others, has_quorum=False)
+    plan = decide(facts(1, 2, engine=diverged, view=silent))
+    assert not plan.steps
+    assert plan.waiting is not None
+    plan = decide(facts(1, 2, engine=diverged, view=others))
+    assert [type(step) for step in plan.steps] == [SetDataAside]
+
+
 def test_data_of_another_cluster_is_not_adopted_by_a_founder():
     foreign = EngineFacts(data=DataState.FOREIGN)
     plan = decide(facts(engine=foreign, cluster_id=""))

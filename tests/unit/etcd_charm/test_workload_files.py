@@ -153,6 +153,10 @@ def test_data_is_told_apart_by_its_cluster(paths):
     assert data.read_state("other", None) is DataState.FOREIGN
     assert data.read_state("", None) is DataState.FOREIGN
     assert paths.data.resolve() == directory.resolve()
+    (directory / "member").mkdir()
+    (directory / "member" / "diverged").write_text("7\n")
+    assert data.read_state("token", None) is DataState.DIVERGED
+    assert data.read_state("other", None) is DataState.FOREIGN
     aside = data.set_aside()
     assert (aside / "wal").exists(), "nothing is deleted"
     assert data.read_state("token", None) is DataState.NEW
