@@ -74,7 +74,10 @@ class Reconciler:
         return self._report, self._app_report
 
     def _look_only(self) -> status.Report:
-        """Report for a hook that changes nothing (an action, a teardown)."""
+        """Report for a hook that changes nothing (an action, a teardown).
+
+        What it says has to be corrected by somebody too: a wait by timer is one here as well.
+        """
         try:
             juju = gather(self._charm, self._goal_state)
         except Retry as obstacle:
@@ -82,7 +85,11 @@ class Reconciler:
         if juju.problems:
             return self._report_problems(juju)
         facts = self.observe(juju, None)
-        return self._report_on(facts, decide(facts))
+        plan = decide(facts)
+        if plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER:
+            waiting = plan.waiting
+            self._workload.schedule_wake(juju.unit, waiting.after_s, waiting.reason)
+        return self._report_on(facts, plan)
 
     def _report_problems(self, juju: JujuFacts) -> status.Report:
         """Wrong options are the application's: all units have the same."""

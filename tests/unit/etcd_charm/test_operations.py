@@ -97,6 +97,15 @@ def test_pause_is_refused_where_the_cluster_cannot_spare_it(bench):
         run_action(alone, "pause", alone.found())
 
 
+def test_what_an_action_saw_is_looked_at_again(bench):
+    b, state = with_three(bench)
+    silence(b, "etcd1")
+    b.engine.wakes.clear()
+    with pytest.raises(testing.ActionFailed):
+        run_action(b, "health", state)
+    assert b.engine.wakes, "nobody else would correct the status"
+
+
 def test_compact_says_which_revision(bench):
     b = bench()
     state = b.found()
