@@ -17,7 +17,7 @@ from raftkv.auth.passwords import hash_password, is_password
 from raftkv.auth.state import REQUESTS, AuthOp
 from raftkv.replica.commands import encode_auth
 
-_NOBODY: Final = b"$2a$10$Q9JiWw0Hh2Y5m0pYbRz1QuY1qFj6d7m8bW2gS8f5JpYqXb0i1Vb1K"
+_NOBODY: Final = b"$2a$%02d$Q9JiWw0Hh2Y5m0pYbRz1QuY1qFj6d7m8bW2gS8f5JpYqXb0i1Vb1K"
 """Checked in place of an unknown user's hash, so that answers take equally long."""
 
 
@@ -197,7 +197,7 @@ class _Login:
         if user is not None and user.options is not None and user.options.no_password:
             self._call.fail(errors.NO_PASSWORD_USER)
             return
-        hashed = user.password if user is not None else _NOBODY
+        hashed = user.password if user is not None else _NOBODY % host.bcrypt_cost
         self._revision = user.credential_revision if user is not None else 0
         is_known = user is not None
         password = self._password

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.kit.servers import Cluster
+from tests.kit.servers import Cluster, command_of
 from tests.kit.waiting import wait_for
 
 FORM = "application/x-www-form-urlencoded"
@@ -112,3 +116,37 @@ def _quietly(url: str) -> int:
         return put(url, "app:a")
     except OSError:
         return 0
+
+
+ETCDCTL = """
+user add root:r|user list|role add app|role grant app -path /app/* -readwrite|role get app|user add a:p
+user grant a -roles app|user get a|auth enable|auth enable|-u root:r role revoke guest -path /* -readwrite
+-u root:r role list|set /app/x 1|-u a:p set /app/x 1|-u a:p get /app/x|-u a:p ls /app/ --recursive
+-u a:p set /x 1|-u a:q get /app/x|-u a:p user list|-u root:r user revoke a -roles app|-u a:p get /app/x
+-u root:r user remove a|-u root:r role remove app|-u root:r auth disable|get /app/x
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("etcdctl") is None or command_of("etcd") is None, reason="no etcd here"
+)
+def test_etcdctl_cannot_tell_us_from_etcd(tmp_path: Path) -> None:
+    told = {}
+    for engine in ("etcd", "raftkv"):
+        (tmp_path / engine).mkdir()
+        with Cluster(engine, tmp_path / engine, flags=("--bcrypt-cost", "4")) as cluster:
+            url = cluster.endpoints[0]
+            wait_for(lambda url=url: ask(url, "GET", "/v2/machines")[1] != b"", 10, "its URL")
+            told[engine] = [
+                _etcdctl(url, words) for words in ETCDCTL.strip().replace("\n", "|").split("|")
+            ]
+    assert told["raftkv"] == told["etcd"]
+
+
+def _etcdctl(url: str, words: str) -> tuple[str, int, str, str]:
+    done = subprocess.run(
+        ["etcdctl", "--endpoints", url, *words.split()],
+        env={**os.environ, "ETCDCTL_API": "2"}, capture_output=True, text=True, timeout=20,
+        check=False,
+    )  # fmt: skip
+    return words, done.returncode, done.stdout.replace(url, "URL"), done.stderr.replace(url, "URL")
