@@ -26,6 +26,7 @@ def test_the_page_lists_each_served_flag_with_its_default() -> None:
     for flag in FLAGS:
         default = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default
         assert listed[flag.name][0] == (f"`{default}`" if default != "" else NONE), flag.name
+        assert "not served" not in listed[flag.name][1], flag.name
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
