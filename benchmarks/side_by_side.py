@@ -236,17 +236,21 @@ def wait_settled(side: Side) -> None:
     time.sleep(0.3)  # let elections and catching up end: this is a benchmark, not a test
 
 
-def write_table(rows: list[dict[str, Any]], rounds: int) -> Path:
+def describe_run() -> str:
+    """When, what, and on which machine."""
     etcd = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=True).stdout
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     processor = model.group(1) if model else "unknown"
-    where = (
+    return (
         f"{dt.datetime.now(dt.timezone.utc):%Y-%m-%d}, {etcd.splitlines()[0]}, raftkvd interpreted "
         f"on {platform.python_implementation()} {platform.python_version()} "
         f"({sys.base_prefix}), {os.cpu_count()} cores ({processor}) shared by all members and the "
-        f"load client, loopback, plain http, values of 256 bytes, medians of {rounds} alternated "
-        "rounds."
+        "load client, loopback, plain http"
     )
+
+
+def write_table(rows: list[dict[str, Any]], rounds: int) -> Path:
+    where = f"{describe_run()}, values of 256 bytes, medians of {rounds} alternated rounds."
     how = (
         "`CxM` is connections x gRPC streams in a closed loop; v2 counts connections; watch is "
         "watchers x connections, in events. CPU is of all members together, per request; syncs "
