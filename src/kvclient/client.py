@@ -357,9 +357,9 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
                     connection = self._connect(endpoints[at], share)
                     answer = connection.unary(path, body, share, self._metadata)
                 except Unavailable as error:
-                    last = error
+                    last = _after(last, error)
                     if is_write and error.is_ambiguous:
-                        raise
+                        raise last from None
                     continue
                 if endpoint is None:
                     self._first = at
@@ -387,6 +387,17 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         if self._context is None:
             self._context = self._tls.context()
         return self._context
+
+
+def _after(before: Unavailable | None, error: Unavailable) -> Unavailable:
+    """An attempt that was cut short says less than the one before it at the same endpoint."""
+    if before is None or before.endpoint != error.endpoint:
+        return error
+    told = before.message.rpartition("; before: ")[2]
+    if told.startswith("no answer") or not error.message.startswith("no answer"):
+        return error
+    text = f"{error.message}; before: {told}"
+    return Unavailable(text, error.endpoint, is_ambiguous=error.is_ambiguous)
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from etcdwire import grpc
@@ -66,7 +67,10 @@ def describe_tls_problem(error: ssl.SSLError) -> str:
     """One line that says what is wrong and what to do."""
     text = str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {error.verify_message}"
+        return (
+            f"the server's certificate is not trusted: {error.verify_message}: "
+            "is --cacert its authority, and the address one of its names?"
+        )
     if "CERTIFICATE_REQUIRED" in text or "certificate required" in text:
         return "the server demands a client certificate: give --cert and --key"
     if "WRONG_VERSION_NUMBER" in text:
@@ -74,6 +78,17 @@ def describe_tls_problem(error: ssl.SSLError) -> str:
     if "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text or "unknown ca" in text:
         return "the server does not accept our client certificate"
     return f"TLS: {error.reason or text}"
+
+
+def describe_refusal(error: OSError) -> str:
+    """Why there is no connection, and what to look at."""
+    if isinstance(error, TimeoutError):
+        return "no answer within the time limit: is the host up, and no firewall between?"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there: is the member running, and the port right?"
+    if isinstance(error, socket.gaierror):
+        return "the host's name is not known"
+    return str(error)
 
 
 class Connection:
@@ -97,12 +112,12 @@ class Connection:
         host, port = parts.hostname or "localhost", parts.port or 2379
         self._authority = parts.netloc.encode()
         self._session = ClientSession()
+        self._was_answered = False
         tls = context() if parts.scheme == "https" else None  # its mistakes come first
         try:
             raw = socket.create_connection((host, port), timeout=timeout_s)
         except OSError as error:
-            text = "no answer within the time limit" if isinstance(error, TimeoutError) else error
-            raise Unavailable(f"cannot connect: {text}", endpoint) from None
+            raise Unavailable(f"cannot connect: {describe_refusal(error)}", endpoint) from None
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket: socket.socket = raw
         if tls is not None:
@@ -190,6 +205,7 @@ class Connection:
         reader = grpc.MessageReader(1 << 31)
         while True:
             if stream.data:
+                self._check_is_grpc(stream)
                 data = bytes(stream.data)
                 stream.data.clear()
                 yield from reader.feed(data)
@@ -214,7 +230,8 @@ class Connection:
             raise self._lost(error) from None
         if not data:
             self.close()
-            raise Unavailable("connection closed by server", self.endpoint, is_ambiguous=True)
+            raise Unavailable(self._describe_end(), self.endpoint, is_ambiguous=True)
+        self._was_answered = True
         try:
             self._session.receive(data)
         except ConnectionProtocolError as error:
@@ -241,6 +258,30 @@ class Connection:
             text = describe_tls_problem(error)
         return Unavailable(text, self.endpoint, is_ambiguous=True)
 
+    def _describe_end(self) -> str:
+        """Servers that refuse a client's certificate, or want TLS, often just hang up."""
+        if self._was_answered:
+            return "connection closed by server"
+        if self._scheme == b"https":
+            return (
+                "the server hung up after the TLS handshake: it demands a client certificate, "
+                "or does not accept this one (--cert, --key)"
+            )
+        return "the server hung up without an answer: does it speak TLS? Use https://"
+
+    def _check_is_grpc(self, stream: ClientStream) -> None:
+        kind = stream.headers.get(b"content-type", b"")
+        if not kind.startswith(b"application/grpc"):
+            self._refuse_foreign(stream)
+
+    def _refuse_foreign(self, stream: ClientStream) -> NoReturn:
+        http = stream.headers.get(b":status", b"?").decode("latin-1")
+        raise Unavailable(
+            f"not the client port of a member (HTTP status {http}): clients use 2379, "
+            "members 2380 among themselves",
+            self.endpoint,
+        )
+
     def _flush_quietly(self) -> None:
         try:
             self._flush()
@@ -256,8 +297,7 @@ class Connection:
             )
         status = stream.headers.get(b"grpc-status")
         if status is None:
-            http = stream.headers.get(b":status", b"?").decode("latin-1")
-            raise Unavailable(f"not a gRPC server: HTTP status {http}", self.endpoint)
+            self._refuse_foreign(stream)
         code = int(status)
         if code == 0:
             return
