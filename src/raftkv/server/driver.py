@@ -58,6 +58,7 @@ from raftkv.server.exports import Exports
 from raftkv.server.flushing import Flushing
 from raftkv.server.peers import Incoming, PeerLink
 from raftkv.server.space import Space
+from raftkv.server.steady_clock import SteadyClock
 from raftkv.server.transfers import SnapshotTraffic
 from raftkv.values import (
     NO_MEMBER,
@@ -88,6 +89,7 @@ class Driver:
         stop: Callable[[str, int], None],
     ) -> None:
         self.config = config
+        self._clock = SteadyClock()
         self.loop = loop
         self.cluster_id = opened.cluster_id
         self.member_id = opened.member_id
@@ -426,8 +428,8 @@ class Driver:
 
     @property
     def now_ms(self) -> int:
-        """Wall clock."""
-        return time.time_ns() // 1_000_000
+        """The time of day; see ``SteadyClock``."""
+        return self._clock.now_ms()
 
     def progress(self) -> dict[MemberId, FollowerProgress]:
         """Followers as the leader sees them."""
