@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from etcdwire import frames, grpc
-from etcdwire.errors import ApiError, Code
+from etcdwire.errors import NO_LEADER, ApiError, Code
 from etcdwire.hpack import encode_headers
 from etcdwire.http2 import Delivery, Head, ServerSession
 from etcdwire.protobuf import DecodeError
@@ -32,6 +32,7 @@ from raftkv.api.v3_lease import KeepAliveStream
 from raftkv.api.v3_lock import Observation
 from raftkv.api.v3_watch import WatchStream
 from raftkv.server.connection import Connection, Plane, internal_error
+from raftkv.values import NO_MEMBER
 
 GRPC_OVERHEAD_BYTES: Final = 512 << 10
 """Etcd's allowance above the request limit before gRPC itself refuses a message."""
@@ -42,6 +43,11 @@ _UNCOUNTED: Final = MethodCounter(b"unknown/unknown", "unary")
 """Calls of methods that do not exist: names of a caller's choice make no series."""
 _TRAILERS_OK: Final = grpc.TRAILERS_OK
 _RESPONSE_HEADERS: Final = grpc.RESPONSE_HEADERS
+
+
+def _needs_leader(head: Head) -> bool:
+    """Whether the client would rather have an error than wait for a leader (etcd's metadata)."""
+    return head.headers.get(b"hasleader") == b"true"
 
 
 class Http2Codec:
@@ -130,6 +136,9 @@ class Http2Codec:
             if size < 0 or body[0] or int.from_bytes(body[1:5], "big") != size:
                 self._refuse_framing(call, body)
                 return
+            if _needs_leader(head) and self._host.leader_id == NO_MEMBER:
+                call.fail(NO_LEADER)
+                return
             try:
                 if self._host.machine.auth.enabled:
                     caller = caller_of(head.headers, self._connection.common_name)
@@ -182,8 +191,7 @@ class Http2Codec:
         host = self._host
         caller = caller_of(head.headers, self._connection.common_name)
         if head.route == WATCH_PATH:
-            needs_leader = head.headers.get(b"hasleader") == b"true"
-            watch = WatchStream(host, stream, caller, needs_leader=needs_leader)
+            watch = WatchStream(host, stream, caller, needs_leader=_needs_leader(head))
             stream.on_message = watch.receive
             stream.on_close = watch.close
         elif head.route == KEEP_ALIVE_PATH:

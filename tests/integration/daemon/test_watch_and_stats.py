@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from etcdwire import messages as m
 from etcdwire.protobuf import decode, encode
 from kvclient import Client, Unavailable
+from kvclient.connection import Connection
 from tests.conformance.api.runner import Server
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
@@ -121,6 +123,12 @@ def test_row_6_a_watch_that_needs_a_leader_ends_without_one(cluster: Cluster) ->
             member.kill()
         with pytest.raises(Unavailable, match="no leader"):
             next(answers)
+        serializable = encode(m.RangeRequest(b"k", serializable=True))
+        asked = Connection(cluster.endpoints[0], ssl.create_default_context, 5)
+        assert asked.unary(b"/etcdserverpb.KV/Range", serializable, 5)
+        with pytest.raises(Unavailable, match="no leader"):
+            asked.unary(b"/etcdserverpb.KV/Range", serializable, 5, ((b"hasleader", b"true"),))
+        asked.close()
         for member in cluster.members[1:]:
             member.start()
         cluster.wait_healthy()
