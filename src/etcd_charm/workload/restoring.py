@@ -165,10 +165,17 @@ def _demand_room(home: Path, source: Path) -> None:
 def prove(machine: Machine, data: Path, wanted: Wanted) -> Proof:
     """Run a throw-away member on a data directory, on loopback; return what it says of itself.
 
+    It serves with this unit's certificates, so that it is asked as `root`: with users in the data
+    it would tell nobody else its revision and hash.
+
     Raises:
         NeedsOperator: it does not come to lead its one-member cluster.
     """
-    client_url, peer_url = (f"http://127.0.0.1:{port}" for port in find_ports(2))
+    client_port, peer_port = find_ports(2)
+    security = _list_security(machine.paths) if wanted.settings.tls else {}
+    client_url = f"{'https' if security else 'http'}://127.0.0.1:{client_port}"
+    peer_url = f"http://127.0.0.1:{peer_port}"
+    tls = machine.admin.tls if security else ClientTLS()
     config: dict[str, Any] = {
         "name": wanted.member_name,
         "data-dir": str(data),
@@ -180,6 +187,7 @@ def prove(machine: Machine, data: Path, wanted: Wanted) -> Proof:
         "initial-cluster-state": "existing",
         "log-level": "warn",
         **machine.engine.list_options(wanted.settings),
+        **security,
     }
     with tempfile.TemporaryDirectory(prefix="etcd-proof-") as directory:
         file = Path(directory) / "proof.yml"
@@ -189,7 +197,7 @@ def prove(machine: Machine, data: Path, wanted: Wanted) -> Proof:
         with host.run_beside(arguments, log, machine.engine.environment) as is_alive:
             deadline_s = time.monotonic() + PROOF_WAIT_S
             while is_alive() and time.monotonic() < deadline_s:
-                proof = _ask(client_url)
+                proof = _ask(client_url, tls)
                 if proof is not None:
                     return proof
                 time.sleep(PROOF_PAUSE_S)
@@ -198,10 +206,25 @@ def prove(machine: Machine, data: Path, wanted: Wanted) -> Proof:
     raise NeedsOperator(f"a member does not start on the restored data: {last}")
 
 
-def _ask(url: str) -> Proof | None:
+def _list_security(paths: Paths) -> dict[str, Any]:
+    """Return the options of TLS for clients; none where this unit has no certificate yet."""
+    certificate = paths.tls / "server.crt"
+    if not certificate.is_file():
+        return {}
+    return {
+        "client-transport-security": {
+            "cert-file": str(certificate),
+            "key-file": str(paths.tls / "server.key"),
+            "client-cert-auth": True,
+            "trusted-ca-file": str(paths.tls / "client-ca.crt"),
+        }
+    }
+
+
+def _ask(url: str, tls: ClientTLS) -> Proof | None:
     """Return what a member that leads itself says; no revision if it wants to know who asks."""
     try:
-        with Client([url], tls=ClientTLS(), timeout_s=PROOF_CALL_S) as client:
+        with Client([url], tls=tls, timeout_s=PROOF_CALL_S) as client:
             if not client.status().leader_id:
                 return None
             revision = ask_revision(client)
