@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jubilant
 import pytest
 
 from tests.integration.etcd.conftest import EASYRSA, ETCD
@@ -15,6 +16,7 @@ def test_three_units_at_once_with_storage_and_an_authority(juju, tmp_path):
     juju.deploy(EASYRSA, "easyrsa")
     juju.deploy(ETCD, "etcd", num_units=3, storage={"data": "1G"})
     juju.integrate("etcd:certificates", "easyrsa:client")
+    juju.wait(jubilant.all_agents_idle)  # one certificate comes after the other
     wait_healthy(juju, 3)
     done = juju.exec("readlink /var/lib/etcd-charm/data", unit="etcd/0")
     assert "/storage/data/" in done.stdout
