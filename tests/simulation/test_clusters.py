@@ -25,7 +25,7 @@ _REGRESSIONS = [
     if line and not line.startswith("#")
 ]
 QUICK_MUTANTS = {
-    "ack-before-fsync": 40,
+    "ack-before-fsync": 120,
     "apply-out-of-order": 5,
     "commit-beyond-match": 10,
     "duplicates-applied": 30,
