@@ -99,6 +99,37 @@ class Call(Protocol):
         """Answer with an error."""
 
 
+class AlteredCall:
+    """A call whose good answer passes through ``answer`` on its way; errors go on as they are."""
+
+    __slots__ = ("_answer", "_call")
+
+    def __init__(self, call: Call, answer: Callable[[bytes], None]) -> None:
+        self._call = call
+        self._answer = answer
+
+    @property
+    def identity(self) -> Identity | None:
+        """The caller."""
+        return self._call.identity
+
+    def on_close(self, callback: Callable[[], None] | None) -> None:
+        """See ``Call``."""
+        self._call.on_close(callback)
+
+    def begin(self, length: int) -> BodyWriter | None:
+        """See ``Call``."""
+        return self._call.begin(length)
+
+    def ok(self, body: bytes) -> None:
+        """Answer with what becomes of it."""
+        self._answer(body)
+
+    def fail(self, error: ApiError) -> None:
+        """Answer with an error."""
+        self._call.fail(error)
+
+
 def propose(host: Host, call: Call, command: bytes) -> None:
     """Replicate a v3 write on behalf of its caller and answer with the result."""
     identity = call.identity

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from etcdwire import errors
-from etcdwire.errors import ApiError, RequestError
+from etcdwire.errors import RequestError
 from etcdwire.hot import decode_put, decode_range
 from etcdwire.messages import (
     CompactionRequest,
@@ -16,7 +14,7 @@ from etcdwire.messages import (
 )
 from etcdwire.protobuf import decode
 from raftkv.api import large_ranges
-from raftkv.api.calls import BodyWriter, Call, Identity, ReadToken, propose
+from raftkv.api.calls import AlteredCall, Call, ReadToken, propose
 from raftkv.api.host import Host, error_of
 from raftkv.auth import policy
 from raftkv.replica.commands import CommandKind, encode_compact
@@ -78,40 +76,10 @@ def compact(host: Host, call: Call, data: bytes) -> None:
         raise errors.COMPACTED
     if call.identity is not None and not call.identity.rights.has_all_keys:
         raise errors.PERMISSION_DENIED
-    if request.physical:
-        call = _PhysicalCall(host, call)
-    propose(host, call, encode_compact(request.revision))
-
-
-class _PhysicalCall:
-    """A compaction whose answer waits until the rows are gone."""
-
-    __slots__ = ("_call", "_host")
-
-    def __init__(self, host: Host, call: Call) -> None:
-        self._host = host
-        self._call = call
-
-    @property
-    def identity(self) -> Identity | None:
-        """The caller."""
-        return self._call.identity
-
-    def on_close(self, callback: Callable[[], None] | None) -> None:
-        """See ``Call``."""
-        self._call.on_close(callback)
-
-    def begin(self, length: int) -> BodyWriter | None:
-        """See ``Call``."""
-        return self._call.begin(length)
-
-    def ok(self, body: bytes) -> None:
-        """Answer later."""
-        self._host.when_forgotten(lambda: self._call.ok(body))
-
-    def fail(self, error: ApiError) -> None:
-        """Answer with an error."""
-        self._call.fail(error)
+    answered = call
+    if request.physical:  # answered once the rows are gone
+        answered = AlteredCall(call, lambda body: host.when_forgotten(lambda: call.ok(body)))
+    propose(host, answered, encode_compact(request.revision))
 
 
 def txn(host: Host, call: Call, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from etcdwire import errors
@@ -11,7 +10,7 @@ from etcdwire.errors import ApiError, Code, RequestError
 from etcdwire.hot import encode_field
 from etcdwire.protobuf import DecodeError, decode, encode, encode_varint
 from raftkv.api.access import Caller, Level, admit
-from raftkv.api.calls import BodyWriter, Call, Identity, ReadToken, propose
+from raftkv.api.calls import AlteredCall, Call, ReadToken, propose
 from raftkv.api.host import Host, error_of
 from raftkv.api.v3_maintenance import OutStream
 from raftkv.lease.lessor import TTL_MAX_S
@@ -30,38 +29,8 @@ def grant(host: Host, call: Call, data: bytes) -> None:
     ttl_s = max(request.TTL, host.lease_ttl_min_s)
     lease_id = request.ID or host.new_lease_id()
     answer = b"\x10" + encode_varint(lease_id) + b"\x18" + encode_varint(ttl_s)
-    propose(host, _GrantCall(call, answer), encode_grant(lease_id, ttl_s))
-
-
-class _GrantCall:
-    """Adds to the header what was granted."""
-
-    __slots__ = ("_body", "_call")
-
-    def __init__(self, call: Call, body: bytes) -> None:
-        self._call = call
-        self._body = body
-
-    @property
-    def identity(self) -> Identity | None:
-        """The caller."""
-        return self._call.identity
-
-    def on_close(self, callback: Callable[[], None] | None) -> None:
-        """See ``Call``."""
-        self._call.on_close(callback)
-
-    def begin(self, length: int) -> BodyWriter | None:
-        """See ``Call``."""
-        return self._call.begin(length)
-
-    def ok(self, body: bytes) -> None:
-        """Answer."""
-        self._call.ok(body + self._body)
-
-    def fail(self, error: ApiError) -> None:
-        """Answer with an error."""
-        self._call.fail(error)
+    granted = AlteredCall(call, lambda header: call.ok(header + answer))
+    propose(host, granted, encode_grant(lease_id, ttl_s))
 
 
 def revoke(host: Host, call: Call, data: bytes) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from etcdwire import errors
 from etcdwire import messages as m
 from etcdwire.messages import AlarmType
 from etcdwire.protobuf import decode, encode
-from raftkv.api.calls import BodyWriter, Call, Identity, ReadToken, propose
+from raftkv.api.calls import AlteredCall, Call, ReadToken, propose
 from raftkv.api.host import Host, SnapshotSource, error_of
 from raftkv.replica.commands import CommandKind, encode_alarm
 from raftkv.replica.effects import Rejected
@@ -64,7 +63,13 @@ def alarm(host: Host, call: Call, data: bytes) -> None:
         raise errors.PERMISSION_DENIED
     is_raised = request.action == m.AlarmAction.ACTIVATE
     command = encode_alarm(CommandKind.ALARM, request.memberID, request.alarm, is_raised=is_raised)
-    propose(host, _AlarmCall(call, request), command)
+    changed = [m.AlarmMember(request.memberID, request.alarm)]
+
+    def answer(body: bytes) -> None:
+        """Tell of the alarm, if there is or was one."""
+        call.ok(encode(m.AlarmResponse(None, changed if body[-1:] == b"\1" else [])))
+
+    propose(host, AlteredCall(call, answer), command)
 
 
 def _list_alarms(host: Host, call: Call, request: m.AlarmRequest) -> None:
@@ -77,38 +82,6 @@ def _list_alarms(host: Host, call: Call, request: m.AlarmRequest) -> None:
         call.ok(encode(m.AlarmResponse(None, found)))
 
     host.read(ReadToken(call, answer))
-
-
-class _AlarmCall:
-    """Turns what the log says into etcd's answer."""
-
-    __slots__ = ("_call", "_request")
-
-    def __init__(self, call: Call, request: m.AlarmRequest) -> None:
-        self._call = call
-        self._request = request
-
-    @property
-    def identity(self) -> Identity | None:
-        """The caller."""
-        return self._call.identity
-
-    def on_close(self, callback: Callable[[], None] | None) -> None:
-        """See ``Call``."""
-        self._call.on_close(callback)
-
-    def begin(self, length: int) -> BodyWriter | None:
-        """See ``Call``."""
-        return self._call.begin(length)
-
-    def ok(self, body: bytes) -> None:
-        """Answer: the alarm, if there is or was one."""
-        changed = [m.AlarmMember(self._request.memberID, self._request.alarm)]
-        self._call.ok(encode(m.AlarmResponse(None, changed if body[-1:] == b"\1" else [])))
-
-    def fail(self, error: errors.ApiError) -> None:
-        """Answer with an error."""
-        self._call.fail(error)
 
 
 def hash_kv(host: Host, call: Call, data: bytes) -> None:
