@@ -32,6 +32,7 @@ EASYRSA = ROOT / "tests/charms/easyrsa"
 EASYRSA_NEEDS = ("ops", "pyyaml", "websocket-client", "opentelemetry-api", "typing-extensions")
 CONSUMER = ROOT / "tests/charms/consumer"
 CONSUMER_NEEDS = EASYRSA_NEEDS
+AUTHORITY = ROOT / "tests/charms/authority"
 FILES = (
     "metadata.yaml",
     "config.yaml",
@@ -77,7 +78,7 @@ class Packer:
         sys.stdout.flush()
 
     def pack_all(self, dist: Path) -> None:
-        """Write both charms, the wheel and the bundle."""
+        """Write all charms, the wheel and the bundle."""
         dist.mkdir(exist_ok=True)
         suffix = "" if self._arch == find_arch() else f"_{self._arch}"
         with tempfile.TemporaryDirectory() as directory:
@@ -98,6 +99,9 @@ class Packer:
             consumer = Path(directory) / "consumer"
             self._assemble_consumer(consumer)
             self._write(consumer, dist / f"etcd-consumer{suffix}.charm")
+            authority = Path(directory) / "authority"
+            self._assemble_authority(authority)
+            self._write(authority, dist / f"csr-authority{suffix}.charm")
 
     def _write(self, directory: Path, target: Path) -> None:
         write_charm(directory, target)
@@ -140,6 +144,16 @@ class Packer:
         pins = read_lock(ROOT / "requirements/charm.txt")
         needed = [pin for pin in pins if pin.name in CONSUMER_NEEDS]
         self._add_dependencies(needed, target / "deps")
+        write_manifest(target, self._arch)
+
+    def _assemble_authority(self, target: Path) -> None:
+        self._say("charm csr-authority")
+        copy_files(
+            AUTHORITY, target, ("metadata.yaml", "config.yaml", "actions.yaml", "README.md")
+        )
+        copy_files(ROOT, target, ("dispatch", "LICENSE"))
+        copy_tree(AUTHORITY / "src", target / "src")
+        self._add_dependencies(read_lock(ROOT / "requirements/authority.txt"), target / "deps")
         write_manifest(target, self._arch)
 
     def _fetch_all(self, pins: Iterable[Pin]) -> dict[str, list[Path]]:

@@ -151,8 +151,10 @@ class PeerUnit:
     restart_wanted: str = ""
     turn_done: int = 0
     """The last turn that this unit has given back."""
-    server_ca: str = ""
-    """Fingerprint of the CA that signed the certificate which this unit serves with."""
+    server_authorities: str = ""
+    """PEM of the related authorities whose certificate this unit serves with, or is about to."""
+    server_trust: frozenset[str] = frozenset()
+    """Fingerprints of the authorities by which this unit knows servers, and has told consumers."""
     round_trip_ms: int = 0
     rotation_step: str = ""
     rebuild_step: str = ""
@@ -304,6 +306,8 @@ class Facts:
     users_gone: tuple[str, ...] = ()
     access: str = ""
     """What the leader last did about users and roles: see `access.describe_access`."""
+    trust_awaited: tuple[UnitName, ...] = ()
+    """Units that must trust a new related authority before this one serves with its certificate."""
     round_trip_ms: int = 0
     """The slowest round trip between two members, as recorded for all."""
     turn: Turn | None = None

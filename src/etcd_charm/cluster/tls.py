@@ -3,12 +3,25 @@
 The request speaks the legacy form of the `tls-certificates` interface: the authority makes the
 keys. It answers again only if the set of names changes, so names are sorted and stable; a random
 order once made every hook replace every certificate.
+
+A related authority that is new, or that was replaced, comes in phases, as the charm's own do:
+
+| phase | a unit serves with a certificate of | the units' bundles hold |
+|---|---|---|
+| it has answered | the one before | both, the one before first |
+| all members' units show that they trust it | the new one | both |
+| no unit serves with the one before | the new one | the new one |
+
+Each unit shows the authorities that it serves with or is about to, and those that it trusts. The
+charm's own server authority is in every bundle: units fall back to it when the relation goes.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from etcd_charm.cluster.facts import UnitName
 
 REQUESTS: Final = "certificate_signing_requests"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -97,28 +110,23 @@ def decode_signed(requests: Iterable[str], bag: Mapping[str, str]) -> ServerMate
     return None
 
 
+def split_pem(text: str) -> list[str]:
+    """Return the blocks of a PEM text; what stands before the first is a comment."""
+    marker = "-----BEGIN "
+    return [f"{marker}{part.strip()}\n" for part in text.split(marker)[1:]]
+
+
 def join_authorities(*authorities: str) -> str:
-    """Return one bundle of PEM texts in the given order, without empty ones and doubles."""
-    seen: list[str] = []
-    for authority in authorities:
-        text = authority.strip()
-        if text and text not in seen:
-            seen.append(text)
-    return "".join(f"{text}\n" for text in seen)
+    """Return one bundle of PEM texts in the given order, each block once."""
+    blocks = dict.fromkeys(block for text in authorities for block in split_pem(text))
+    return "".join(blocks)
 
 
-def choose_server_bundle(
-    related: str, own: str, own_fingerprint: str, fingerprints_in_use: Iterable[str]
-) -> str:
-    """Return what verifies the servers of all units, for consumers.
-
-    The related authority comes first, for clients that read only one certificate. The charm's own
-    stays in the bundle while any unit still serves with it (an empty fingerprint: not known yet).
-    """
-    if not related:
-        return join_authorities(own)
-    is_own_in_use = any(used in ("", own_fingerprint) for used in fingerprints_in_use)
-    return join_authorities(related, own if is_own_in_use else "")
+def list_distrusting(
+    authority: str, trusts: Iterable[tuple[UnitName, frozenset[str]]]
+) -> tuple[UnitName, ...]:
+    """Return the units that do not show yet that they trust an authority, by its fingerprint."""
+    return tuple(unit for unit, trusted in trusts if authority not in trusted)
 
 
 def _end_line(text: str) -> str:

@@ -43,7 +43,10 @@ MEMBER_ID: Final = "member-id"
 ROLE: Final = "role"
 RESTART: Final = "restart-wanted"
 TURN_DONE: Final = "turn-done"
-SERVER_CA: Final = "server-ca"
+SERVER_AUTHORITIES: Final = "server-authorities"
+"""Related authorities whose certificate this unit serves with, or is about to: PEM."""
+SERVER_TRUST: Final = "server-trust"
+"""Fingerprints of the authorities by which this unit, and whom it tells, know servers."""
 ROUND_TRIP: Final = "round-trip-ms"
 """In a unit's bag what it measured, in the application's the slowest of all."""
 ISSUED: Final = "issued"
@@ -168,7 +171,8 @@ def decode_peer(unit: str, bag: Mapping[str, str]) -> PeerUnit:
         member_id=MemberId(int(member, 16)) if member else NO_MEMBER,
         restart_wanted=bag.get(RESTART, ""),
         turn_done=int(bag.get(TURN_DONE) or "0"),
-        server_ca=bag.get(SERVER_CA, ""),
+        server_authorities=bag.get(SERVER_AUTHORITIES, ""),
+        server_trust=frozenset(bag.get(SERVER_TRUST, "").split()),
         rebuild_step=bag.get(REBUILD_STEP, ""),
         rotation_step=bag.get(ROTATION_STEP, ""),
         restore_step=bag.get(RESTORE_STEP, ""),

@@ -30,7 +30,7 @@ from etcd_charm.cluster.settings import (
 )
 from etcd_charm.reconcile import bags, credentials
 from etcd_charm.reconcile.goal_state import DYING, GoalState
-from etcd_charm.workload.certificates import is_pair
+from etcd_charm.workload.certificates import is_certificate, is_pair, read_fingerprint
 from etcd_charm.workload.config_files import bracket
 from etcd_charm.workload.engine import Addresses, Authorities, Wanted
 
@@ -76,6 +76,23 @@ class JujuFacts:
     is_authority_related: bool
     related_server: tls.ServerMaterial | None
     related_ca: str
+    server_authorities: str
+    """Related authorities that units serve with or are about to, this unit's own first: PEM."""
+    trust_awaited: tuple[UnitName, ...]
+
+    @property
+    def server_bundle(self) -> str:
+        """What verifies the servers of all units, the related authorities first.
+
+        Some clients read only one certificate.
+        """
+        own = self.authorities.servers_trust if self.authorities else ""
+        return tls.join_authorities(self.server_authorities, own)
+
+    @property
+    def server_trust(self) -> frozenset[str]:
+        """Fingerprints of the authorities in that bundle."""
+        return frozenset(map(read_fingerprint, tls.split_pem(self.server_bundle)))
 
     @property
     def is_dying(self) -> bool:
@@ -102,7 +119,6 @@ class JujuFacts:
         """Return what the files are made from, or `None` while there are no authorities."""
         if self.authorities is None:
             return None
-        own_ca = self.authorities.servers_trust
         return Wanted(
             unit=self.unit,
             member_name=name_member(self.unit),
@@ -113,7 +129,8 @@ class JujuFacts:
             client_url=self.client_url,
             authorities=self.authorities,
             related_server=self.related_server,
-            server_bundle=tls.join_authorities(self.related_ca, own_ca),
+            server_bundle=self.server_bundle,
+            trusts_related=not self.trust_awaited,
             revoked=tuple(sorted(int(entry.serial, 16) for entry in self.revoked)),
             wants_request=self.is_authority_related,
         )
@@ -148,10 +165,13 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
     related = _read_answer(charm, requests)
     revoked = bags.decode_issued(bag.get(bags.REVOKED, "") if bag else "")
     ca = related.ca if related else _read_related_ca(charm)
+    peers = _read_peers(relation)
+    units = goal_state.read_units()
+    shown = (peer.server_authorities for peer in peers)
     return JujuFacts(
         unit=UnitName(charm.unit.name),
         is_leader=charm.unit.is_leader(),
-        units=goal_state.read_units(),
+        units=units,
         settings=settings,
         problems=problems,
         addresses=read_addresses(charm.model),
@@ -173,11 +193,13 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         round_trip_shown_ms=int(own.get(bags.ROUND_TRIP) or "0"),
         cluster_id=bag.get(bags.CLUSTER_ID, "") if bag else "",
         leader_shown=bag.get(bags.LEADER, "") if bag else "",
-        peers=_read_peers(relation),
+        peers=peers,
         authorities=credentials.load_authorities(charm.model, bag) if bag else None,
         is_authority_related=charm.model.get_relation(CERTIFICATES) is not None,
         related_server=related,
         related_ca=ca,
+        server_authorities=tls.join_authorities(own.get(bags.SERVER_AUTHORITIES, ""), ca, *shown),
+        trust_awaited=_list_distrusting(ca, peers, units),
     )
 
 
@@ -186,6 +208,21 @@ def _read_peers(relation: ops.Relation | None) -> tuple[PeerUnit, ...]:
         return ()
     units = sorted(relation.units, key=lambda unit: unit.name)
     return tuple(bags.decode_peer(unit.name, relation.data[unit]) for unit in units)
+
+
+def _list_distrusting(
+    authority: str, peers: tuple[PeerUnit, ...], units: Mapping[UnitName, str]
+) -> tuple[UnitName, ...]:
+    """Return the units of members that stay and do not trust the related authority yet."""
+    blocks = tls.split_pem(authority)
+    if not blocks:
+        return ()
+    trusts = (
+        (peer.unit, peer.server_trust)
+        for peer in peers
+        if peer.member_id and units.get(peer.unit, DYING) != DYING
+    )
+    return tls.list_distrusting(read_fingerprint(blocks[0]), trusts)
 
 
 def read_addresses(model: ops.Model) -> Addresses:
@@ -262,13 +299,16 @@ def _read_answer(charm: ops.CharmBase, requests: tuple[str, ...]) -> tls.ServerM
     relation = charm.model.get_relation(CERTIFICATES)
     if relation is not None and requests:
         signed = tls.decode_signed(requests, relation.data[relation.app])
-        if signed is not None:
+        if signed is not None and is_certificate(signed.ca):
             return signed
     answer = tls.decode_answer(charm.unit.name, _bags_of_authority(charm))
     if answer is None or not is_pair(answer.certificate, answer.key):
+        return None
+    if not is_certificate(answer.ca):
         return None
     return answer
 
 
 def _read_related_ca(charm: ops.CharmBase) -> str:
-    return next((bag["ca"] for bag in _bags_of_authority(charm) if bag.get("ca")), "")
+    texts = (bag.get("ca", "") for bag in _bags_of_authority(charm))
+    return next(filter(is_certificate, texts), "")

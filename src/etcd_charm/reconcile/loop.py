@@ -13,7 +13,7 @@ from pathlib import Path
 
 import ops
 
-from etcd_charm.cluster import status
+from etcd_charm.cluster import status, tls
 from etcd_charm.cluster.errors import NeedsOperator, Retry
 from etcd_charm.cluster.facts import Facts
 from etcd_charm.cluster.plan import decide
@@ -158,11 +158,13 @@ class Reconciler:
         self, juju: JujuFacts, prepared: Prepared | None, facts: Facts, plan: Plan, nonce: str
     ) -> bool:
         publisher = self._publisher
-        server_ca = prepared.server_ca if prepared else ""
+        shown = tls.join_authorities(
+            prepared.server_authority if prepared else "", juju.related_ca
+        )
         publisher.write_app(plan.app)
-        publisher.write_unit(juju, facts, plan, server_ca, nonce)
+        publisher.write_unit(juju, facts, plan, shown, nonce)
         publisher.request_certificate(juju, prepared.requests if prepared else ())
-        has_news = publisher.write_consumers(juju, facts, server_ca)
+        has_news = publisher.write_consumers(juju, facts)
         publisher.forget_consumers()
         publisher.open_ports(juju)
         return has_news
@@ -197,6 +199,7 @@ class Reconciler:
             users=juju.users,
             users_gone=juju.users_gone,
             access=juju.access,
+            trust_awaited=juju.trust_awaited,
             round_trip_ms=juju.round_trip_ms,
             turn=juju.turn,
             turn_done=juju.turn_done,

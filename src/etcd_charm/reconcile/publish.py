@@ -12,7 +12,6 @@ from etcd_charm.cluster.steps import AppWrites, Plan
 from etcd_charm.cluster.timing import decide_shown
 from etcd_charm.reconcile import bags, credentials
 from etcd_charm.reconcile.gather import CERTIFICATES, CONSUMER_ENDPOINTS, PEER_RELATION, JujuFacts
-from etcd_charm.workload.certificates import read_fingerprint
 
 
 class Publisher:
@@ -60,7 +59,7 @@ class Publisher:
             _write(bag, {bags.TURN: bags.encode_turn(writes.turn)})
 
     def write_unit(
-        self, juju: JujuFacts, facts: Facts, plan: Plan, server_ca: str, nonce: str
+        self, juju: JujuFacts, facts: Facts, plan: Plan, server_authorities: str, nonce: str
     ) -> None:
         """Show this unit to its peers."""
         relation = self._peer_relation
@@ -74,7 +73,8 @@ class Publisher:
             bags.ROUND_TRIP: _number(decide_shown(facts, juju.round_trip_shown_ms)),
             bags.RESTART: plan.restart_wanted,
             bags.TURN_DONE: _number(plan.turn_done),
-            bags.SERVER_CA: server_ca,
+            bags.SERVER_AUTHORITIES: server_authorities,
+            bags.SERVER_TRUST: " ".join(sorted(juju.server_trust)),
             bags.ROTATION_STEP: rotation.describe_step(facts),
             bags.REBUILD_STEP: rebuild.describe_step(facts),
             bags.RESTORE_STEP: restore.describe_step(facts),
@@ -103,7 +103,7 @@ class Publisher:
         request[tls.REQUESTS] = tls.encode_requests(requests)
         _write(relation.data[self._charm.unit], request)
 
-    def write_consumers(self, juju: JujuFacts, facts: Facts, server_ca: str) -> bool:
+    def write_consumers(self, juju: JujuFacts, facts: Facts) -> bool:
         """Tell related applications where the cluster is and how to be let in.
 
         Nobody is told before its user exists. Return whether one has to be made first, in the
@@ -117,11 +117,7 @@ class Publisher:
             return False
         has_news = False
         bag = relation.data[self._charm.app]
-        in_use = [peer.server_ca for peer in facts.peers if peer.member_id]
-        own = juju.authorities.servers_trust
-        ca = tls.choose_server_bundle(
-            juju.related_ca, own, read_fingerprint(own), [*in_use, server_ca]
-        )
+        ca = juju.server_bundle
         for consumer in self._list_consumers():
             if self._charm.unit.is_leader():
                 credentials.keep_consumer(

@@ -248,6 +248,15 @@ def is_pair(certificate: str, key: str) -> bool:
         return False
 
 
+def is_certificate(text: str) -> bool:
+    """Whether a PEM text begins with a certificate."""
+    try:
+        x509.load_pem_x509_certificate(text.encode())
+    except ValueError:
+        return False
+    return True
+
+
 def read_end(certificate: str) -> dt.datetime:
     """Return when the first of a chain or bundle ends."""
     ends = x509.load_pem_x509_certificates(certificate.encode())

@@ -79,6 +79,8 @@ class Wanted:
     """An authority is related, so there has to be a request."""
     server_bundle: str = ""
     """What verifies the servers of all units, whichever authority signed them."""
+    trusts_related: bool = True
+    """All members' units trust the related authority: its certificate may be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,8 @@ class Prepared:
 
     fingerprint: str
     """Changes whenever a running engine would have to be restarted to follow the files."""
-    server_ca: str
-    """Fingerprint of the authority of the server certificate."""
+    server_authority: str = ""
+    """The related authority that signed the server certificate; empty for the charm's own."""
     requests: tuple[str, ...] = ()
     """Certificate requests for the related authority, newest first."""
 

@@ -99,15 +99,18 @@ class EtcdEngine:
         with tempfile.TemporaryDirectory(dir=self._paths.etcd_versions) as directory:
             fresh = Path(directory) / "version"
             (fresh / "bin").mkdir(parents=True)
-            for name, source in attached.items():
-                unpack_programs(source, name, fresh / "bin")
+            _unpack_all(attached, fresh / "bin", application)
             missing = [name for name in NEEDED if not (fresh / "bin" / name).is_file()]
             if missing:
                 raise NeedsOperator(
                     f"{' and '.join(missing)} missing beside the attached "
                     f"{' and '.join(attached)}: {_say_attach(application, *missing)}"
                 )
-            version = check_programs(fresh / "bin")
+            try:
+                version = check_programs(fresh / "bin")
+            except NeedsOperator as problem:
+                remedy = _say_attach(application, *attached)
+                raise NeedsOperator(f"{problem}: {remedy}") from None
             (fresh / "complete").write_text(json.dumps({"version": version}) + "\n")
             shutil.rmtree(target, ignore_errors=True)
             fresh.chmod(0o755)
@@ -245,6 +248,21 @@ def _hash_file(path: Path) -> str:
         for chunk in iter(lambda: stream.read(1 << 20), b""):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _unpack_all(attached: Mapping[str, Path], target: Path, application: str) -> None:
+    """Put all programs into a directory. An archive's own etcdctl wins over a single one.
+
+    The single one is what is left from before the archive was attached.
+
+    Raises:
+        NeedsOperator: one does not fit; says what to type.
+    """
+    for name in sorted(attached, key=lambda name: tarfile.is_tarfile(attached[name])):
+        try:
+            unpack_programs(attached[name], name, target)
+        except NeedsOperator as problem:
+            raise NeedsOperator(f"{problem}: {_say_attach(application, name)}") from None
 
 
 def unpack_programs(source: Path, name: str, target: Path) -> None:

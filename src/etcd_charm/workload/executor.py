@@ -129,7 +129,7 @@ class LocalWorkload:
         self._wanted, self._storage = wanted, storage
         now = dt.datetime.now(dt.timezone.utc)
         self._keys.renew(is_wanted=self._memory.load().renews)
-        server_ca = self._keys.write(wanted, now)
+        server_authority = self._keys.write(wanted, now)
         requests = self._keys.keep_requests(wanted, now)
         if self._memory.load().renews:
             self._keys.renew(is_wanted=False)
@@ -155,7 +155,7 @@ class LocalWorkload:
             digest.update(part.encode())
         self._fingerprint = digest.hexdigest()[:FINGERPRINT_CHARS]
         self._write_config()
-        return Prepared(self._fingerprint, server_ca, requests)
+        return Prepared(self._fingerprint, server_authority, requests)
 
     def _write_config(self, former_ports: tuple[int, int] = (0, 0)) -> None:
         memory = self._memory.load()

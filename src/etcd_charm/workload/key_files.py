@@ -11,7 +11,13 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from etcd_charm.cluster.tls import ServerMaterial, fill_names, list_server_names
+from etcd_charm.cluster.tls import (
+    ServerMaterial,
+    fill_names,
+    join_authorities,
+    list_server_names,
+    split_pem,
+)
 from etcd_charm.workload import host
 from etcd_charm.workload.certificates import (
     KeyPair,
@@ -24,7 +30,6 @@ from etcd_charm.workload.certificates import (
     make_key,
     make_request,
     read_end,
-    read_fingerprint,
     read_request_names,
 )
 from etcd_charm.workload.engine import Wanted
@@ -87,7 +92,10 @@ class KeyFiles:
         self._write_public(path, make_crl(authority, serials, now))
 
     def write(self, wanted: Wanted, now: dt.datetime) -> str:
-        """Bring all files up to date; return the fingerprint of the server's authority."""
+        """Bring all files up to date; return the related authority of the server certificate.
+
+        It is empty while the charm's own authority signs.
+        """
         tls = self._paths.tls
         host.ensure_directory(self._paths.etc, mode=0o755)
         host.ensure_directory(tls, mode=0o750, group=USER)
@@ -106,18 +114,35 @@ class KeyFiles:
     def _write_server(self, wanted: Wanted, now: dt.datetime) -> str:
         related = wanted.related_server
         key = self._choose_key(related) if related is not None else ""
+        present = self._read_related_authority()
         if related is not None and is_pair(related.certificate, key):
-            tls = self._paths.tls
-            self._write_private(tls / "server.key", key)
-            self._write_public(tls / "server.crt", related.certificate)
-            return read_fingerprint(related.ca)
+            authority = join_authorities(related.ca)
+            if authority == present or wanted.trusts_related or not self._is_showable(now):
+                tls = self._paths.tls
+                self._write_private(tls / "server.key", key)
+                self._write_public(tls / "server.crt", related.certificate)
+                host.write_file(self._paths.server_authority, authority, mode=0o600)
+                return authority
+            if present:
+                return present
         addresses = wanted.addresses
         extra = fill_names(wanted.settings.extra_sans, wanted.unit)
         names = list_server_names((addresses.client, addresses.peer, *extra), socket.gethostname())
         own = wanted.authorities.server
         chain = wanted.authorities.server_chain
         self._keep_leaf("server", own, wanted.member_name, names, now, chain)
-        return read_fingerprint(own.certificate)
+        host.write_file(self._paths.server_authority, "", mode=0o600)
+        return ""
+
+    def _read_related_authority(self) -> str:
+        return read_text(self._paths.server_authority)
+
+    def _is_showable(self, now: dt.datetime) -> bool:
+        """Whether the server certificate on disk can be shown until a better one is trusted."""
+        present = _read_pair(self._paths.tls / "server.crt", self._paths.tls / "server.key")
+        if present is None or not is_pair(present.certificate, present.key):
+            return False
+        return read_end(present.certificate) > now
 
     def _keep_leaf(
         self,
@@ -164,7 +189,12 @@ class KeyFiles:
     def read_days_left(self, now: dt.datetime) -> int | None:
         """Return in how many days the first of the certificates here ends."""
         files = (*self._paths.tls.glob("*.crt"), self._paths.admin / "root.crt")
-        ends = [read_end(path.read_text()) for path in files if path.is_file()]
+        texts = {path.name: path.read_text() for path in files if path.is_file()}
+        server = texts.get("server.crt", "")
+        if server and self._read_related_authority() and not is_aging(server, now):
+            # Its authority may sign for hours only: as long as it is renewed there is no news.
+            del texts["server.crt"]
+        ends = [read_end(text) for text in texts.values()]
         return (min(ends) - now).days if ends else None
 
 
@@ -175,12 +205,6 @@ def _loopback() -> tuple[str, ...]:
 def read_text(path: Path) -> str:
     """Return a file's text, empty if there is none."""
     return path.read_text() if path.is_file() else ""
-
-
-def split_pem(text: str) -> list[str]:
-    """Return the blocks of a PEM text."""
-    marker = "-----BEGIN "
-    return [f"{marker}{part.strip()}\n" for part in text.split(marker)[1:]]
 
 
 def _read_pair(certificate: Path, key: Path) -> KeyPair | None:

@@ -86,6 +86,11 @@ class Paths:
         return self.admin / "server-requests.pem"
 
     @property
+    def server_authority(self) -> Path:
+        """The related authority of the server certificate; empty or absent for the charm's own."""
+        return self.admin / "server-authority.crt"
+
+    @property
     def admin(self) -> Path:
         """The charm's own client certificate; only root may look inside."""
         return self.etc / "charm"

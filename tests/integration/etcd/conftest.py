@@ -6,6 +6,7 @@ tests of a module tell one story, in order.
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jubilant
@@ -15,18 +16,26 @@ ROOT = Path(__file__).resolve().parents[3]
 ETCD = ROOT / "dist/etcd.charm"
 EASYRSA = ROOT / "dist/easyrsa.charm"
 CONSUMER = ROOT / "dist/etcd-consumer.charm"
+AUTHORITY = ROOT / "dist/csr-authority.charm"
 BUNDLE = ROOT / "dist/raftkv-engine.tar.gz"
 TIMEOUT_S = 240.0
 
 
-@pytest.fixture(scope="module")
-def juju() -> Iterator[jubilant.Juju]:
+@contextmanager
+def open_model() -> Iterator[jubilant.Juju]:
+    """A model of its own, gone at the end; its log is printed."""
     if shutil.which("juju") is None:
         pytest.skip("no juju in PATH")
-    for charm in (ETCD, EASYRSA, CONSUMER, BUNDLE):
+    for charm in (ETCD, EASYRSA, CONSUMER, AUTHORITY, BUNDLE):
         if not charm.is_file():
             pytest.fail(f"{charm} is missing: ./run pack")
     with jubilant.temp_model() as model:
         model.wait_timeout = TIMEOUT_S
         yield model
         print(model.debug_log(limit=400))
+
+
+@pytest.fixture(scope="module")
+def juju() -> Iterator[jubilant.Juju]:
+    with open_model() as model:
+        yield model

@@ -3,7 +3,10 @@
 The programs are the distribution's, unpacked below `.cache` (`./run test` fetches them).
 """
 
+import platform
 import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import jubilant
@@ -15,6 +18,7 @@ from tests.integration.etcd.stories import (
     Curl,
     Keys,
     fetch_credentials,
+    is_healthy,
     leader_of,
     list_endpoints,
     wait_healthy,
@@ -61,6 +65,110 @@ def test_it_grows_to_three_under_writes(juju, writer):
     wait_healthy(juju, 3)
     writes, tls = writer
     writes.use_endpoints(list_endpoints(juju.status()))
+    writes.wait_acknowledged(20, timeout_s=30)
+    for endpoint in list_endpoints(juju.status()):
+        assert writes.lost([endpoint], tls) == []
+
+
+def alter_program(name: str, target: Path, version: str) -> Path:
+    """Write a program of etcd's that says another version, of the same length, and is otherwise it.
+
+    So there is something to roll out, and something that is too old, without a download.
+    """
+    present = (
+        subprocess.run(
+            [find_program("etcd"), "--version"], check=True, capture_output=True, text=True
+        )
+        .stdout.split("\n")[0]
+        .rpartition(" ")[2]
+    )
+    assert len(present) == len(version)
+    content = find_program(name).read_bytes()
+    assert present.encode() in content
+    target.write_bytes(content.replace(present.encode(), version.encode()))
+    target.chmod(0o755)
+    return target
+
+
+def list_processes(juju) -> dict[str, str]:
+    """The members' processes and the program that each runs, by unit."""
+    look = "pid=$(systemctl show -p MainPID --value etcd-member); echo $pid $(readlink /proc/$pid/exe)"
+    return {
+        unit: juju.exec(look, unit=unit).stdout.strip()
+        for unit in juju.status().apps["etcd"].units
+    }
+
+
+def test_a_release_archive_is_attached_and_rolls_through_the_members(juju, writer, tmp_path):
+    writes, tls = writer
+    before = list_processes(juju)
+    archive = tmp_path / "etcd-v3.4.99-linux.tar.gz"
+    with tarfile.open(archive, "w:gz") as release:
+        for name in ("etcd", "etcdctl"):
+            program = alter_program(name, tmp_path / name, "3.4.99")
+            release.add(program, f"etcd-v3.4.99-linux/{name}")
+    seen = len(writes.acknowledged)
+    juju.cli("attach-resource", "etcd", f"etcd={archive}")
+
+    def is_rolled_out(status: jubilant.Status) -> bool:
+        if status.apps["etcd"].version != "3.4.99" or not is_healthy(status, 3):
+            return False
+        present = list_processes(juju)
+        return all(
+            present[unit].split()[0] != before[unit].split()[0]
+            and present[unit].split()[1] != before[unit].split()[1]
+            for unit in before
+        )
+
+    juju.wait(is_rolled_out, error=jubilant.any_error, successes=1)
+    writes.wait_acknowledged(20, timeout_s=30)
+    print(f"longest pause {writes.longest_pause_s(seen):.2f} s, {writes.failures_count} failed")
+    done = juju.exec("ETCDCTL_API=3 etcdctl version", unit="etcd/0")
+    assert "3.4.99" in done.stdout, "the archive's own etcdctl wins over the single one of before"
+    for endpoint in list_endpoints(juju.status()):
+        assert writes.lost([endpoint], tls) == []
+
+
+def test_programs_that_do_not_fit_block_with_the_remedy_and_nothing_stops(juju, writer, tmp_path):
+    writes, tls = writer
+    before = list_processes(juju)
+    other = 183 if platform.machine() != "aarch64" else 62
+    content = bytearray(find_program("etcd").read_bytes())
+    content[18:20] = other.to_bytes(2, "little")
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(content)
+    old = alter_program("etcd", tmp_path / "old", "3.3.25")
+    for program, complaint in (
+        (foreign, f"this machine is {platform.machine()}"),
+        (old, "etcd is 3.3.25, and 3.4 is the least that will do"),
+    ):
+        juju.cli("attach-resource", "etcd", f"etcd={program}")
+        status = juju.wait(
+            lambda status, complaint=complaint: all(
+                unit.workload_status.current == "blocked"
+                and complaint in unit.workload_status.message
+                for unit in status.apps["etcd"].units.values()
+            ),
+            error=jubilant.any_error,
+            successes=1,
+        )
+        for unit in status.apps["etcd"].units.values():
+            assert "run juju attach-resource etcd etcd=./etcd" in unit.workload_status.message
+        writes.wait_acknowledged(20, timeout_s=30)
+    assert list_processes(juju) == before
+    juju.cli("attach-resource", "etcd", f"etcd={find_program('etcd')}")
+    juju.cli("attach-resource", "etcd", f"etcdctl={find_program('etcdctl')}")
+    juju.wait(
+        lambda status: (
+            is_healthy(status, 3)
+            and all(
+                present.split()[1] != before[unit].split()[1]
+                for unit, present in list_processes(juju).items()
+            )
+        ),
+        error=jubilant.any_error,
+        successes=1,
+    )
     writes.wait_acknowledged(20, timeout_s=30)
     for endpoint in list_endpoints(juju.status()):
         assert writes.lost([endpoint], tls) == []

@@ -276,7 +276,7 @@ class World(Machines):
             member_id,
             plan.restart_wanted,
             turn_done=plan.turn_done,
-            server_ca=role,
+            server_authorities=role,
             restore_step=restore.describe_step(self._read_facts(unit, flaky=False)),
             rebuild_step=rebuild.describe_step(self._read_facts(unit, flaky=False)),
         )

@@ -40,7 +40,6 @@ from etcd_charm.cluster.steps import (
     SwapRestored,
     UpdateMember,
 )
-from etcd_charm.workload.certificates import read_fingerprint
 from etcd_charm.workload.engine import (
     Fingerprint,
     Prepared,
@@ -118,8 +117,7 @@ class FakeEngine:
     def prepare(self, wanted: Wanted, storage: Path | None) -> Prepared:
         self.prepared.append(wanted)
         related = wanted.related_server
-        ca = related.ca if related else wanted.authorities.server.certificate
-        return Prepared(self.fingerprint, read_fingerprint(ca), self.requests)
+        return Prepared(self.fingerprint, related.ca if related else "", self.requests)
 
     def inspect(self, token: str, storage: Path | None) -> EngineFacts:
         return EngineFacts(

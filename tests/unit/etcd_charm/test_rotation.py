@@ -1,5 +1,6 @@
 """Authorities are replaced so that everybody trusts everybody all the time."""
 
+import dataclasses
 import datetime as dt
 import itertools
 import json
@@ -11,7 +12,7 @@ from ops import testing
 
 from etcd_charm.cluster.facts import DataState, EngineFacts, PeerUnit, Rotation, UnitName
 from etcd_charm.cluster.rotation import decide_rotation, describe_step
-from etcd_charm.cluster.tls import decode_signed
+from etcd_charm.cluster.tls import decode_signed, split_pem
 from etcd_charm.workload.certificates import (
     cross_sign,
     is_aging,
@@ -21,10 +22,11 @@ from etcd_charm.workload.certificates import (
     make_crl,
     make_key,
     make_request,
+    read_fingerprint,
     read_request_names,
     read_serial,
 )
-from etcd_charm.workload.key_files import KeyFiles, split_pem
+from etcd_charm.workload.key_files import KeyFiles
 from tests.unit.etcd_charm.conftest import app_bag
 from tests.unit.etcd_charm.test_decisions import facts
 from tests.unit.etcd_charm.test_workload_files import NOW, authorities, make_wanted, paths
@@ -263,3 +265,87 @@ def test_an_answer_in_the_csr_form_reaches_the_files(bench, authorities):
     related = b.engine.prepared[-1].related_server
     assert related is not None
     assert related.key == ""
+
+
+def test_row_19_a_new_related_authority_signs_when_all_units_trust_it(paths, authorities):
+    old, new = make_authority("related 1", NOW), make_authority("related 2", NOW)
+    keys, requests, wanted = answered(paths, authorities, old)
+    assert keys.write(wanted, NOW) == old.certificate
+    leaf = (paths.tls / "server.crt").read_text()
+
+    bag = {"certificates": json.dumps([sign(requests[0], new)])}
+    related = decode_signed(requests, bag)
+    waits = make_wanted(authorities, related_server=related, trusts_related=False)
+    assert keys.write(waits, NOW) == old.certificate
+    assert (paths.tls / "server.crt").read_text() == leaf, "the one of before serves on"
+    goes = make_wanted(authorities, related_server=related)
+    assert keys.write(goes, NOW) == new.certificate
+    assert (paths.tls / "server.crt").read_text() == related.certificate
+    assert keys.write(waits, NOW) == new.certificate, "what is shown already is no news"
+
+
+def test_a_first_related_authority_waits_for_trust_and_the_own_leaf_serves(paths, authorities):
+    authority = make_authority("related", NOW)
+    keys, _, wanted = answered(paths, authorities, authority)
+    assert keys.write(dataclasses.replace(wanted, related_server=None), NOW) == ""
+    assert keys.write(dataclasses.replace(wanted, trusts_related=False), NOW) == ""
+    server = x509.load_pem_x509_certificate((paths.tls / "server.crt").read_bytes())
+    server.verify_directly_issued_by(
+        x509.load_pem_x509_certificate(authorities.server.certificate.encode())
+    )
+
+
+def test_a_leaf_that_has_ended_does_not_wait_for_trust(paths, authorities):
+    old, new = make_authority("related 1", NOW), make_authority("related 2", NOW)
+    keys, requests, wanted = answered(paths, authorities, old, days=1)
+    keys.write(wanted, NOW)
+    later = NOW + dt.timedelta(days=2)
+    related = decode_signed(
+        requests, {"certificates": json.dumps([sign(requests[0], new, later)])}
+    )
+    waits = make_wanted(authorities, related_server=related, trusts_related=False)
+    assert keys.write(waits, later) == new.certificate
+
+
+def test_a_certificate_of_hours_is_no_news_while_it_is_renewed(paths, authorities):
+    authority = make_authority("related", NOW)
+    keys, _, wanted = answered(paths, authorities, authority, days=3)
+    keys.write(wanted, NOW)
+    assert keys.read_days_left(NOW) == 365
+    assert keys.read_days_left(NOW + dt.timedelta(days=2, hours=12)) == 0, "nobody has renewed it"
+
+
+def test_units_show_what_they_trust_and_wait_for_those_that_do_not(bench):
+    b = bench(units={"etcd/0": "active", "etcd/1": "active", "etcd/2": "dying"})
+    old, new = (make_authority(name, dt.datetime.now(dt.timezone.utc)) for name in ("o", "n"))
+    state = b.found()
+    key = make_key()
+    b.engine.requests = (make_request(key, "10.0.0.1", ["10.0.0.1"], "1"),)
+    relation = testing.Relation("certificates", remote_app_name="ca")
+    state = dataclasses.replace(state, relations={*state.relations, relation})
+    state = b.run(b.context.on.relation_created(relation), state)
+    b.engine.prepared.clear()
+    now = dt.datetime.now(dt.timezone.utc)
+    answer = {"certificates": json.dumps([sign(b.engine.requests[0], new, now)])}
+    relation = dataclasses.replace(state.get_relation(relation.id), remote_app_data=answer)
+    peer = next(r for r in state.relations if r.endpoint == "cluster")
+    other = {"member-id": "2", "server-trust": "", "server-authorities": old.certificate}
+    units = {1: other, 2: {"member-id": "3"}}
+    with_units = dataclasses.replace(peer, peers_data=units)
+    relations = {r for r in state.relations if r.id not in (peer.id, relation.id)}
+    state = dataclasses.replace(state, relations={*relations, with_units, relation})
+    state = b.run(b.context.on.relation_changed(relation), state)
+    asked = b.engine.prepared[-1]
+    assert not asked.trusts_related, "etcd/1 stays and does not trust it; etcd/2 is on its way out"
+    assert {old.certificate, new.certificate} <= set(split_pem(asked.server_bundle))
+    shown = state.get_relation(peer.id).local_unit_data
+    assert new.certificate in shown["server-authorities"]
+    fingerprint = read_fingerprint(new.certificate)
+    assert fingerprint in shown["server-trust"]
+
+    other = {**other, "server-trust": fingerprint}
+    trusting = dataclasses.replace(state.get_relation(peer.id), peers_data={1: other})
+    relations = {r for r in state.relations if r.id != peer.id}
+    state = dataclasses.replace(state, relations={*relations, trusting})
+    b.run(b.context.on.relation_changed(trusting, remote_unit=1), state)
+    assert b.engine.prepared[-1].trusts_related

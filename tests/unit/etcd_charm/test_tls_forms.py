@@ -3,10 +3,10 @@
 import json
 
 from etcd_charm.cluster.tls import (
-    choose_server_bundle,
     decode_answer,
     encode_request,
     join_authorities,
+    list_distrusting,
     list_server_names,
 )
 
@@ -34,12 +34,16 @@ def test_a_chain_follows_the_leaf():
     assert decode_answer("u/0", [bag]).certificate == "LEAF\nMID\n"
 
 
-def test_bundles_keep_order_and_drop_doubles():
-    assert join_authorities("B\n", "", "A", "B") == "B\nA\n"
+def block(word: str) -> str:
+    return f"-----BEGIN CERTIFICATE-----\n{word}\n-----END CERTIFICATE-----\n"
 
 
-def test_the_own_authority_stays_while_a_unit_serves_with_it():
-    assert choose_server_bundle("", "OWN", "f", []) == "OWN\n"
-    assert choose_server_bundle("REL", "OWN", "f", ["f", "g"]) == "REL\nOWN\n"
-    assert choose_server_bundle("REL", "OWN", "f", ["g", ""]) == "REL\nOWN\n"
-    assert choose_server_bundle("REL", "OWN", "f", ["g", "g"]) == "REL\n"
+def test_bundles_keep_order_and_drop_doubles_and_comments():
+    a, b = block("A"), block("B")
+    assert join_authorities(b, "", f"Certificate:\n  Version: 3\n{a}", b + a) == b + a
+
+
+def test_a_unit_is_waited_for_until_it_shows_that_it_trusts():
+    trusts = [("etcd/1", frozenset({"old", "new"})), ("etcd/2", frozenset({"old"}))]
+    assert list_distrusting("old", trusts) == ()
+    assert list_distrusting("new", trusts) == ("etcd/2",)
