@@ -8,12 +8,14 @@ from kvclient.kept_lease import KeptLease
 from kvclient.lease_calls import Lease, LeaseTime
 from kvclient.locks import Election, Leader, Lock, LockLostError
 from kvclient.maintenance_calls import Alarm, KeyValueHash
+from kvclient.watches import CompactedError, Watch, WatchCanceledError
 
 __all__ = [
     "Alarm",
     "AuthStatus",
     "Client",
     "ClientTLS",
+    "CompactedError",
     "Election",
     "KeptLease",
     "KeyValueHash",
@@ -29,5 +31,7 @@ __all__ = [
     "Permission",
     "RequestError",
     "Unavailable",
+    "Watch",
+    "WatchCanceledError",
     "prefix_end",
 ]

@@ -107,6 +107,41 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
             connection.close()
         self._connections.clear()
 
+    @property
+    def timeout_s(self) -> float:
+        """Within which every call ends."""
+        return self._timeout_s
+
+    def metadata(self) -> Metadata:
+        """Headers of a call: the token, after logging in if that has to be.
+
+        Raises:
+            LoginError: name and password were not accepted.
+        """
+        self._log_in_if_needed()
+        return self._metadata
+
+    def log_in_again(self) -> None:
+        """Get another token: the one there was has ended.
+
+        Raises:
+            LoginError: name and password were not accepted.
+        """
+        self._is_logged_in = not self._username
+        self._log_in_if_needed()
+
+    def dial(self) -> Connection:
+        """A connection of the caller's own to the endpoint that answered last.
+
+        Raises:
+            Unavailable: nobody there.
+        """
+        return self._dial(self.endpoints[self._first], self._timeout_s)
+
+    def next_endpoint(self) -> None:
+        """Begin with another endpoint from now on."""
+        self._first = (self._first + 1) % len(self.endpoints)
+
     def clone(self) -> Client:
         """Another client like this one, with connections of its own: for another thread."""
         return Client(

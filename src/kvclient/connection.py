@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
@@ -113,6 +115,10 @@ class Connection:
         self._authority = parts.netloc.encode()
         self._session = ClientSession()
         self._was_answered = False
+        self._soon: deque[tuple[int, bytes]] = deque()
+        """(stream, message) from other threads, sent by the one that waits for answers."""
+        self._is_interrupted = False
+        self._waker: tuple[socket.socket, socket.socket] | None = None
         tls = context() if parts.scheme == "https" else None  # its mistakes come first
         try:
             raw = socket.create_connection((host, port), timeout=timeout_s)
@@ -138,6 +144,9 @@ class Connection:
     def close(self) -> None:
         """Close."""
         self._socket.close()
+        waker, self._waker = self._waker, None
+        for end in waker or ():
+            end.close()
 
     def unary(self, path: bytes, body: bytes, timeout_s: float, metadata: Metadata = ()) -> bytes:
         """One call: the answer's message.
@@ -189,6 +198,8 @@ class Connection:
             (b"te", b"trailers"),
             *metadata,
         )
+        if not end and self._waker is None:
+            self._waker = socket.socketpair()
         stream_id = self._session.request(headers, grpc.frame(body), end=end)
         stream = self._session.streams[stream_id]
         self._socket.settimeout(timeout_s)
@@ -199,6 +210,24 @@ class Connection:
         """Send one more message of an open call."""
         self._session.send(stream_id, grpc.frame(body))
         self._flush()
+
+    def send_soon(self, stream_id: int, body: bytes) -> None:
+        """Let the thread that waits for answers send one more message; from any thread."""
+        self._soon.append((stream_id, body))
+        self._wake()
+
+    def interrupt(self) -> None:
+        """End the wait for answers as if the connection had broken; from any thread."""
+        self._is_interrupted = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waker = self._waker
+        if waker is not None:
+            try:
+                waker[1].send(b"!")
+            except OSError:
+                return  # closed meanwhile: nobody waits
 
     def messages(self, stream: ClientStream, timeout_s: float | None) -> Iterator[bytes]:
         """Messages as they come, until the call ends; a None time-out waits for ever."""
@@ -219,6 +248,8 @@ class Connection:
         self._socket.settimeout(timeout_s)
         started = time.monotonic()
         try:
+            if self._waker is not None:
+                self._wait(self._waker[0], timeout_s)
             data = self._socket.recv(READ_BYTES)
         except TimeoutError:
             self.close()
@@ -240,6 +271,38 @@ class Connection:
                 f"not a gRPC server: {error.reason}", self.endpoint, is_ambiguous=True
             ) from None
         self._flush()
+
+    def _wait(self, woken: socket.socket, timeout_s: float | None) -> None:
+        """Until there is something to read; sends what other threads want sent meanwhile.
+
+        Raises:
+            TimeoutError: nothing came.
+            Unavailable: interrupted.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(woken, select.POLLIN)
+        while True:
+            if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+                return
+            left_ms = None
+            if deadline is not None:
+                left_ms = max(int((deadline - time.monotonic()) * 1000) + 1, 0)
+            ready = {descriptor for descriptor, _ in poll.poll(left_ms)}
+            if not ready:
+                raise TimeoutError
+            if woken.fileno() in ready:
+                woken.recv(4096)
+                if self._is_interrupted:
+                    self.close()
+                    raise Unavailable("closed", self.endpoint, is_ambiguous=True)
+                while self._soon:
+                    stream_id, body = self._soon.popleft()
+                    if stream_id in self._session.streams:
+                        self.send(stream_id, body)
+            if self._socket.fileno() in ready:
+                return
 
     def _flush(self) -> None:
         output = self._session.take_output()

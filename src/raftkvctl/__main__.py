@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from kvclient import KvClientError, LoginError
-from raftkvctl import options, printing, v2, v3
+from raftkvctl import grammar, options, printing, txn_text, v2, v3
+from raftkvctl.grammar import EXIT_BAD_ARGUMENTS, EXIT_ERROR
+from raftkvctl.v2_requests import V2CommandError
 
-EXIT_ERROR = 1
 EXIT_BAD_CONNECTION = 2
+EXIT_BAD_INPUT = 3
 EXIT_BAD_FORMAT = 4
-EXIT_BAD_ARGUMENTS = 128
 
 
 def main() -> None:
@@ -24,22 +23,31 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code (etcdctl's)."""
-    common = _Parser(add_help=False)
+    common = grammar.Parser(add_help=False, allow_abbrev=False)
     options.add_global_flags(common)
     mode = _mode(arguments)
-    parser = _Parser(
+    parser = grammar.Parser(
         prog="raftkvctl",
+        allow_abbrev=False,
         description=f"Command line for the v{mode} API (ETCDCTL_API or --api choose 2 or 3).",
         parents=[common],
     )
     (v2 if mode == "2" else v3).add_commands(parser, common)
-    parsed = parser.parse_args(list(arguments))
     try:
+        parsed = grammar.parse(parser, arguments)
         chosen = options.resolve(parsed, os.environ)
+        if mode == "3":
+            printing.check_format(chosen.output)
         code: int = parsed.run(chosen, parsed)
+    except grammar.GrammarError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.code
     except options.UsageError as error:
         print(f"Error: {error}", file=sys.stderr)
         return EXIT_BAD_ARGUMENTS
+    except txn_text.InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except LoginError as error:
         print(f"Error: {error.message}", file=sys.stderr)
         return EXIT_BAD_CONNECTION
@@ -51,8 +59,8 @@ def run(arguments: Sequence[str]) -> int:
     except printing.UnsupportedFormatError as error:
         print(f"Error: {error}", file=sys.stderr)
         return EXIT_BAD_FORMAT
-    except v2.V2CommandError as error:
-        print(f"Error:  {error}", file=sys.stderr)
+    except V2CommandError as error:
+        print(f"{error.prefix}{error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -60,15 +68,6 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return code
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in etcdctl's form, with its exit code."""
-
-    def error(self, message: str) -> NoReturn:
-        """One line; ``--help`` has the rest."""
-        print(f"Error: {message} (see {self.prog} --help)", file=sys.stderr)
-        sys.exit(EXIT_BAD_ARGUMENTS)
 
 
 def _mode(arguments: Sequence[str]) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 
 from etcdwire import messages as m
 from etcdwire.errors import Code
-from etcdwire.protobuf import Message
+from etcdwire.protobuf import Message, encode
 from kvclient import KvClientError, RequestError
 from raftkvctl import printing
+from raftkvctl.grammar import Commands
 from raftkvctl.options import Options, UsageError, connect
 
 _LEASE = "/etcdserverpb.Lease/"
 EXIT_LOST = 2
-Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
 
 
 def add_commands(
@@ -25,18 +24,18 @@ def add_commands(
     """Declare the family."""
     lease = commands.add_parser("lease", help="leases")
     inner = lease.add_subparsers(dest="lease_command", metavar="COMMAND", required=True)
-    command = inner.add_parser("grant", parents=[common])
+    command = inner.add_parser("grant", parents=[common], allow_abbrev=False)
     command.add_argument("ttl", metavar="SECONDS")
     command.set_defaults(run=_grant)
-    command = inner.add_parser("revoke", parents=[common])
+    command = inner.add_parser("revoke", parents=[common], allow_abbrev=False)
     command.add_argument("lease", metavar="ID")
     command.set_defaults(run=_revoke)
-    command = inner.add_parser("timetolive", parents=[common])
+    command = inner.add_parser("timetolive", parents=[common], allow_abbrev=False)
     command.add_argument("lease", metavar="ID")
     command.add_argument("--keys", action="store_true", help="keys that hang on it as well")
     command.set_defaults(run=_time_to_live)
-    inner.add_parser("list", parents=[common]).set_defaults(run=_list)
-    command = inner.add_parser("keep-alive", parents=[common])
+    inner.add_parser("list", parents=[common], allow_abbrev=False).set_defaults(run=_list)
+    command = inner.add_parser("keep-alive", parents=[common], allow_abbrev=False)
     command.add_argument("lease", metavar="ID")
     command.add_argument("--once", action="store_true")
     command.set_defaults(run=_keep_alive)
@@ -63,16 +62,25 @@ def _show(options: Options, answer: Message, *fields: str) -> bool:
         flat = {**plain.pop("header", {}), **plain}
         if isinstance(answer, m.LeaseGrantResponse):
             flat["Error"] = answer.error
-        print(json.dumps(flat, separators=(",", ":")))
+        printing.print_plain(flat)
     elif options.output == "fields":
         printing.print_header_fields(getattr(answer, "header", None))
         for line in fields:
             print(line)
+    elif options.output == "protobuf":
+        # The message that etcdctl's library embeds is the header, and that is all it prints.
+        header: Message | None = getattr(answer, "header", None)
+        printing.write_raw(
+            encode(answer if isinstance(answer, _WITH_HEADER) else header or answer)
+        )
     elif options.output == "table":
         printing.refuse(options.output)
     else:
         return False
     return True
+
+
+_WITH_HEADER = (m.LeaseRevokeResponse,)
 
 
 def _grant(options: Options, arguments: argparse.Namespace) -> int:
@@ -114,8 +122,8 @@ def _time_to_live(options: Options, arguments: argparse.Namespace) -> int:
         plain = printing.to_plain(answer)
         header = plain.pop("header", {})
         row = {"ttl": answer.TTL, "granted-ttl": answer.grantedTTL}
-        keys = plain.get("keys") or ([] if arguments.keys else None)
-        print(json.dumps({**header, "id": answer.ID, **row, "keys": keys}, separators=(",", ":")))
+        document = {**header, "id": answer.ID, **row, "keys": plain.get("keys")}
+        printing.print_plain(document)
         return 0
     fields = [
         f'"ID" : {answer.ID}',
@@ -145,7 +153,7 @@ def _list(options: Options, arguments: argparse.Namespace) -> int:
     if options.output == "json":
         header = printing.to_plain(answer).get("header", {})
         rows = [{"id": row.ID} for row in answer.leases]
-        print(json.dumps({**header, "leases": rows}, separators=(",", ":")))
+        printing.print_plain({**header, "leases": rows})
     elif not _show(options, answer, *(f'"ID" : {row.ID}' for row in answer.leases)):
         print(f"found {len(answer.leases)} leases")
         for row in answer.leases:

@@ -9,21 +9,24 @@ import subprocess
 import sys
 
 from kvclient import Election, Lock
+from raftkvctl.grammar import Commands
 from raftkvctl.options import Options, UsageError, connect
-
-Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
 
 
 def add_commands(
     commands: Commands[argparse.ArgumentParser], common: argparse.ArgumentParser
 ) -> None:
     """Declare both."""
-    command = commands.add_parser("lock", help="hold a named lock", parents=[common])
+    command = commands.add_parser(
+        "lock", help="hold a named lock", parents=[common], allow_abbrev=False
+    )
     command.add_argument("name")
     command.add_argument("exec", nargs=argparse.REMAINDER, metavar="COMMAND ...")
     command.add_argument("--ttl", type=int, default=10, help="seconds without a sign of life")
     command.set_defaults(run=_lock)
-    command = commands.add_parser("elect", help="lead, or watch who leads", parents=[common])
+    command = commands.add_parser(
+        "elect", help="lead, or watch who leads", parents=[common], allow_abbrev=False
+    )
     command.add_argument("name")
     command.add_argument("proposal", nargs="?", default=None)
     command.add_argument("--listen", "-l", action="store_true", help="watch who leads")

@@ -39,15 +39,23 @@ def add_global_flags(parser: argparse.ArgumentParser) -> None:
     add("--insecure-skip-tls-verify", action="store_true", default=none)
     add("--command-timeout", "--timeout", "--total-timeout", default=none, metavar="5s")
     add("--dial-timeout", default=none, metavar="2s", help="accepted")
-    add("--write-out", "-w", "--output", "-o", default=none, choices=_FORMATS)
-    add("--user", default=none, metavar="NAME[:PASSWORD]", help="asks for a missing password")
+    add("--write-out", "-w", "--output", "-o", default=none, metavar="FORMAT")
+    add(
+        "--user",
+        "--username",
+        "-u",
+        default=none,
+        metavar="NAME[:PASSWORD]",
+        help="asks for a missing password",
+    )
     add("--password", default=none, help="then --user is the name alone")
     add("--hex", action="store_true", default=none, help="print keys and values in hex")
     add("--api", default=none, choices=("2", "3"), help="API mode; also ETCDCTL_API")
     add("--debug", action="store_true", default=none, help="accepted")
-
-
-_FORMATS = ("simple", "json", "table", "fields", "extended")
+    for flag in ("--insecure-transport", "--insecure-discovery", "--no-sync"):
+        add(flag, action="store_true", default=none, help="accepted")
+    for flag in ("--keepalive-time", "--keepalive-timeout"):
+        add(flag, default=none, metavar="2s", help="accepted")
 
 
 def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Options:
@@ -81,7 +89,7 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Op
     listed = tuple(e.strip() for e in endpoints.split(",") if e.strip())
     if not listed:
         raise UsageError("--endpoints is empty")
-    username, password = _credentials(
+    username, password = read_credentials(
         pick("user", "ETCDCTL_USER"), pick("password", "ETCDCTL_PASSWORD")
     )
     secure = bool(tls.ca_file or tls.cert_file)
@@ -96,7 +104,8 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Op
     )
 
 
-def _credentials(user: str, password: str) -> tuple[str, str]:
+def read_credentials(user: str, password: str) -> tuple[str, str]:
+    """Name and password of ``NAME[:PASSWORD]``; a missing password is asked for."""
     if not user:
         return "", ""
     if password:

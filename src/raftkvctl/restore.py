@@ -48,6 +48,7 @@ def inspect(path: Path) -> SnapshotFacts:
 
     Raises:
         UsageError: damaged, or no snapshot.
+        OSError: it cannot be read.
     """
     crc = revision = count = v2_count = 0
     try:
@@ -61,7 +62,7 @@ def inspect(path: Path) -> SnapshotFacts:
                     if name == etcd_form.KEY:
                         revision = int.from_bytes(key[:8], "big")
                     v2_count += name == etcd_form.OWN_V2
-    except (DamagedDatabaseError, OSError) as error:
+    except DamagedDatabaseError as error:
         raise UsageError(str(error)) from None
     return SnapshotFacts(crc, revision, count, size, v2_count)
 
@@ -98,6 +99,7 @@ def restore(
 
     Raises:
         UsageError: contradictory flags, a damaged snapshot, or a directory that exists.
+        OSError: a file cannot be read or written.
     """
     cluster_id, members = parse_static_cluster(target.initial_cluster, target.token)
     mine = [m for m in members if m.name == target.name]
@@ -119,6 +121,8 @@ def restore(
         # Half a directory would be taken for a whole one.
         for directory in (target.data_dir / "member", target.log_dir):
             shutil.rmtree(directory, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise
         raise UsageError(str(error)) from None
 
 

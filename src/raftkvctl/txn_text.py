@@ -7,8 +7,13 @@ import shlex
 from typing import TextIO
 
 from etcdwire import messages as m
-from kvclient import prefix_end
+from raftkvctl import grammar, requests
 from raftkvctl.options import UsageError
+
+
+class InputError(Exception):
+    """A line of a transaction that cannot be understood; exit code 3, as etcdctl's."""
+
 
 _COMPARE = re.compile(
     r'^(value|val|version|ver|create|c_rev|mod|m_rev|lease)\("(.*)"\)\s*(=|!=|<|>)\s*"(.*)"$'
@@ -25,7 +30,8 @@ def read(source: TextIO, *, interactive: bool) -> m.TxnRequest:
     """Read a whole transaction.
 
     Raises:
-        UsageError: a line that is neither a compare nor an operation.
+        InputError: a line that is neither a compare nor an operation.
+        UsageError: an operation without its arguments.
     """
     request = m.TxnRequest()
     _prompt("compares:", interactive=interactive)
@@ -56,11 +62,11 @@ def parse_compare(line: str) -> m.Compare:
     """One guard, such as ``mod("key") > "0"``.
 
     Raises:
-        UsageError: malformed.
+        InputError: malformed.
     """
     match = _COMPARE.match(line)
     if match is None:
-        raise UsageError(f'malformed comparison: {line} (write it like value("key") = "text")')
+        raise InputError(f'malformed comparison: {line} (write it like value("key") = "text")')
     target, key, sign, text = match.groups()
     compare = m.Compare(result=_RESULTS[sign], key=key.encode())
     if target in ("value", "val"):
@@ -70,7 +76,7 @@ def parse_compare(line: str) -> m.Compare:
     try:
         number = int(text, 16 if target == "lease" else 10)
     except ValueError:
-        raise UsageError(f"malformed comparison: {line} ({text!r} is not a number)") from None
+        raise InputError(f"malformed comparison: {line} ({text!r} is not a number)") from None
     if target in ("version", "ver"):
         compare.target, compare.version = m.CompareTarget.VERSION, number
     elif target in ("create", "c_rev"):
@@ -83,27 +89,29 @@ def parse_compare(line: str) -> m.Compare:
 
 
 def parse_operation(line: str) -> m.RequestOp:
-    """One operation: ``put KEY VALUE``, ``get KEY [END]`` or ``del KEY [END]``.
+    """One operation: ``put``, ``get`` or ``del`` with the flags that the commands have.
 
     Raises:
-        UsageError: malformed.
+        InputError: another operation.
+        UsageError: not the right arguments for it.
     """
     try:
         words = shlex.split(line)
     except ValueError as error:
-        raise UsageError(f"malformed operation: {line} ({error})") from None
-    is_prefix = "--prefix" in words
-    words = [word for word in words if word != "--prefix"]
-    if len(words) < 2:
-        raise UsageError(f"malformed operation: {line}")
-    key = words[1].encode()
-    end = words[2].encode() if len(words) > 2 else b""
-    if is_prefix:
-        end = prefix_end(key)
-    if words[0] == "put" and len(words) == 3:
-        return m.RequestOp(request_put=m.PutRequest(key, words[2].encode()))
-    if words[0] == "get":
-        return m.RequestOp(request_range=m.RangeRequest(key, end))
-    if words[0] == "del":
-        return m.RequestOp(request_delete_range=m.DeleteRangeRequest(key, end))
-    raise UsageError(f"malformed operation: {line} (put, get or del)")
+        raise InputError(f"invalid txn request: {line} ({error})") from None
+    if not words or words[0] not in requests.BUILDERS:
+        raise InputError(f"invalid txn request: {line}")
+    parser = grammar.Parser(prog=words[0], add_help=False, allow_abbrev=False)
+    requests.add_arguments(words[0], parser)
+    try:
+        arguments = grammar.parse(parser, words[1:])
+    except grammar.GrammarError as error:
+        raise UsageError(f"{line}: {error}") from None
+    if words[0] == "put" and arguments.value is None and not arguments.ignore_value:
+        raise UsageError(f"a put inside a transaction needs its value: {line}")
+    request = requests.BUILDERS[words[0]](arguments)
+    if isinstance(request, m.PutRequest):
+        return m.RequestOp(request_put=request)
+    if isinstance(request, m.RangeRequest):
+        return m.RequestOp(request_range=request)
+    return m.RequestOp(request_delete_range=request)

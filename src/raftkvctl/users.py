@@ -6,17 +6,15 @@ import argparse
 import getpass
 import sys
 from collections.abc import Callable
-from typing import cast
 
 from etcdwire import messages_auth as m
 from etcdwire.messages_auth import PermissionType
 from etcdwire.protobuf import Message
 from kvclient import RequestError, prefix_end
-from kvclient.auth_calls import Kind
 from raftkvctl import printing
+from raftkvctl.grammar import Commands
 from raftkvctl.options import Options, UsageError, connect
 
-Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
 _AUTH = "/etcdserverpb.Auth/"
 
 
@@ -41,7 +39,7 @@ def _family(
     def add(
         word: str, run: Callable[[Options, argparse.Namespace], int], *arguments: str
     ) -> argparse.ArgumentParser:
-        command = inner.add_parser(word, parents=[common])
+        command = inner.add_parser(word, parents=[common], allow_abbrev=False)
         for argument in arguments:
             command.add_argument(argument)
         command.set_defaults(run=run)
@@ -114,14 +112,20 @@ def _new_password(arguments: argparse.Namespace, name: str) -> str:
     return first
 
 
-def _show_or_list(options: Options, answer: Message, names: list[str]) -> int:
-    if options.output == "json":
-        printing.print_json(answer)
-    elif options.output in ("table", "fields"):
-        printing.refuse(options.output)
-    else:
+def _list(options: Options, answer: Message, names: list[str]) -> int:
+    def simple() -> None:
         for name in names:
             print(name)
+
+    printing.show(options.output, answer, simple)
+    return 0
+
+
+def _change(options: Options, method: str, request: Message, text: str) -> int:
+    """Make a change whose answer is a header, and say so."""
+    with connect(options) as client:
+        answer = client.call((_AUTH + method).encode(), request, m.HeaderOnly, is_write=True)
+    printing.show(options.output, answer, lambda: print(text))
     return 0
 
 
@@ -176,17 +180,14 @@ def _user_add(options: Options, arguments: argparse.Namespace) -> int:
             given = arguments.new_user_password
         else:
             given = _new_password(arguments, name)
-    with connect(options) as client:
-        client.user_add(name, given)
-    print(f"User {name} created")
-    return 0
+    password_options = m.UserAddOptions(no_password=True) if given is None else None
+    request = m.AuthUserAddRequest(name, given or "", password_options)
+    return _change(options, "UserAdd", request, f"User {name} created")
 
 
 def _user_delete(options: Options, arguments: argparse.Namespace) -> int:
-    with connect(options) as client:
-        client.user_delete(arguments.name)
-    print(f"User {arguments.name} deleted")
-    return 0
+    request = m.AuthUserNameRequest(arguments.name)
+    return _change(options, "UserDelete", request, f"User {arguments.name} deleted")
 
 
 def _user_get(options: Options, arguments: argparse.Namespace) -> int:
@@ -197,7 +198,7 @@ def _user_get(options: Options, arguments: argparse.Namespace) -> int:
             m.AuthUserGetResponse,
         )
         if options.output != "simple":
-            return _show_or_list(options, answer, [])
+            return _list(options, answer, [])
         print(f"User: {arguments.name}")
         if not arguments.detail:
             print(" ".join(["Roles:", *answer.roles]))
@@ -215,29 +216,25 @@ def _user_list(options: Options, arguments: argparse.Namespace) -> int:
     with connect(options) as client:
         path = (_AUTH + "UserList").encode()
         answer = client.call(path, m.Nothing(), m.AuthUserListResponse)
-    return _show_or_list(options, answer, answer.users)
+    return _list(options, answer, answer.users)
 
 
 def _user_passwd(options: Options, arguments: argparse.Namespace) -> int:
     password = _new_password(arguments, arguments.name)
-    with connect(options) as client:
-        client.user_change_password(arguments.name, password)
-    print("Password updated")
-    return 0
+    request = m.AuthUserChangePasswordRequest(arguments.name, password)
+    return _change(options, "UserChangePassword", request, "Password updated")
 
 
 def _user_grant_role(options: Options, arguments: argparse.Namespace) -> int:
-    with connect(options) as client:
-        client.user_grant_role(arguments.name, arguments.role)
-    print(f"Role {arguments.role} is granted to user {arguments.name}")
-    return 0
+    request = m.AuthUserGrantRoleRequest(arguments.name, arguments.role)
+    text = f"Role {arguments.role} is granted to user {arguments.name}"
+    return _change(options, "UserGrantRole", request, text)
 
 
 def _user_revoke_role(options: Options, arguments: argparse.Namespace) -> int:
-    with connect(options) as client:
-        client.user_revoke_role(arguments.name, arguments.role)
-    print(f"Role {arguments.role} is revoked from user {arguments.name}")
-    return 0
+    request = m.AuthUserRevokeRoleRequest(arguments.name, arguments.role)
+    text = f"Role {arguments.role} is revoked from user {arguments.name}"
+    return _change(options, "UserRevokeRole", request, text)
 
 
 # --- roles ----------------------------------------------------------------------------------
@@ -248,17 +245,13 @@ def _role_path() -> bytes:
 
 
 def _role_add(options: Options, arguments: argparse.Namespace) -> int:
-    with connect(options) as client:
-        client.role_add(arguments.name)
-    print(f"Role {arguments.name} created")
-    return 0
+    request = m.AuthRoleAddRequest(arguments.name)
+    return _change(options, "RoleAdd", request, f"Role {arguments.name} created")
 
 
 def _role_delete(options: Options, arguments: argparse.Namespace) -> int:
-    with connect(options) as client:
-        client.role_delete(arguments.name)
-    print(f"Role {arguments.name} deleted")
-    return 0
+    request = m.AuthRoleRequest(arguments.name)
+    return _change(options, "RoleDelete", request, f"Role {arguments.name} deleted")
 
 
 def _role_get(options: Options, arguments: argparse.Namespace) -> int:
@@ -266,18 +259,7 @@ def _role_get(options: Options, arguments: argparse.Namespace) -> int:
         answer = client.call(
             _role_path(), m.AuthRoleRequest(arguments.name), m.AuthRoleGetResponse
         )
-    if options.output == "json":
-        printing.print_json(answer)
-    elif options.output == "fields":
-        printing.print_header_fields(answer.header)
-        for permission in answer.perm:
-            print(f'"PermType" :  {PermissionType(permission.permType).name}')
-            print(f'"Key" : {printing.quoted(permission.key)}')
-            print(f'"RangeEnd" : {printing.quoted(permission.range_end)}')
-    elif options.output == "table":
-        printing.refuse(options.output)
-    else:
-        _print_role(arguments.name, answer)
+    printing.show(options.output, answer, lambda: _print_role(arguments.name, answer))
     return 0
 
 
@@ -305,7 +287,7 @@ def _role_list(options: Options, arguments: argparse.Namespace) -> int:
     with connect(options) as client:
         path = (_AUTH + "RoleList").encode()
         answer = client.call(path, m.Nothing(), m.AuthRoleListResponse)
-    return _show_or_list(options, answer, answer.roles)
+    return _list(options, answer, answer.roles)
 
 
 def _range_of(arguments: argparse.Namespace) -> tuple[bytes, bytes]:
@@ -328,17 +310,15 @@ def _role_grant(options: Options, arguments: argparse.Namespace) -> int:
     if kind not in ("read", "write", "readwrite"):
         raise UsageError(f"invalid permission type: {arguments.kind}")
     key, end = _range_of(arguments)
-    with connect(options) as client:
-        client.role_grant_permission(arguments.name, key, end, cast(Kind, kind))
-    print(f"Role {arguments.name} updated")
-    return 0
+    permission = m.Permission(PermissionType[kind.upper()], key, end)
+    request = m.AuthRoleGrantPermissionRequest(arguments.name, permission)
+    return _change(options, "RoleGrantPermission", request, f"Role {arguments.name} updated")
 
 
 def _role_revoke(options: Options, arguments: argparse.Namespace) -> int:
     key, end = _range_of(arguments)
-    with connect(options) as client:
-        client.role_revoke_permission(arguments.name, key, end)
-    text = _range_text(key, end, with_prefix=False)
     what = "range" if end else "key"
-    print(f"Permission of {what} {text} is revoked from role {arguments.name}")
-    return 0
+    text = f"Permission of {what} {_range_text(key, end, with_prefix=False)} is revoked"
+    request = m.AuthRoleRevokePermissionRequest(arguments.name, key, end)
+    text = f"{text} from role {arguments.name}"
+    return _change(options, "RoleRevokePermission", request, text)

@@ -184,6 +184,17 @@ class Environment:
                 pages += row["branch_pages"] + row["leaf_pages"] + row["overflow_pages"]
         return int(pages * stat["psize"])
 
+    def copy_to(self, directory: Path) -> None:
+        """Write a compact copy of what is committed; another process may be writing meanwhile.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        try:
+            self._env.copy(os.fspath(directory), compact=True)
+        except (lmdb.Error, OSError) as error:
+            raise StorageError(f"cannot copy backend to {directory}: {error}") from error
+
     def clear_dead_readers(self) -> None:
         """Free the pages that a process which was killed while reading still pins."""
         self._env.reader_check()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from etcdwire import messages as m
-from raftkvctl import options, txn_text
+from raftkvctl import options, printing, txn_text
 from raftkvctl.__main__ import run
 from raftkvctl.options import Options, UsageError
 from raftkvctl.static_cluster import parse_static_cluster
@@ -63,14 +63,30 @@ def test_a_transaction_in_etcdctls_words() -> None:
 
 @pytest.mark.parametrize("line", ["mod(k) > 3", 'size("k") = "1"', 'mod("k") > "x"', ""])
 def test_bad_compares(line: str) -> None:
-    with pytest.raises(UsageError, match="malformed comparison"):
+    with pytest.raises(txn_text.InputError, match="malformed comparison"):
         txn_text.parse_compare(line)
 
 
-@pytest.mark.parametrize("line", ["put k", "fetch k", "get", 'put k "v'])
-def test_bad_operations(line: str) -> None:
-    with pytest.raises(UsageError, match="malformed operation"):
+@pytest.mark.parametrize("line", ["fetch k", 'put k "v', ""])
+def test_unknown_operations(line: str) -> None:
+    with pytest.raises(txn_text.InputError, match="invalid txn request"):
         txn_text.parse_operation(line)
+
+
+@pytest.mark.parametrize("line", ["put k", "get", "del --wrong a", "get a --prefix --from-key"])
+def test_operations_without_their_arguments(line: str) -> None:
+    with pytest.raises(UsageError):
+        txn_text.parse_operation(line)
+
+
+def test_operations_take_the_flags_of_their_commands() -> None:
+    operation = txn_text.parse_operation('put "a b" -- "-x"')
+    assert operation == m.RequestOp(request_put=m.PutRequest(b"a b", b"-x"))
+    operation = txn_text.parse_operation("get a --limit 3 --order=descend z")
+    wanted = m.RangeRequest(b"a", b"z", 3, sort_order=m.SortOrder.DESCEND)
+    assert operation == m.RequestOp(request_range=wanted)
+    operation = txn_text.parse_operation("del a --prefix=true --prev-kv")
+    assert operation == m.RequestOp(request_delete_range=m.DeleteRangeRequest(b"a", b"b", True))
 
 
 def test_ids_of_a_static_cluster_do_not_depend_on_order() -> None:
@@ -87,7 +103,14 @@ def test_ids_of_a_static_cluster_do_not_depend_on_order() -> None:
     ("words", "code", "text"),
     [
         (["get", "--prefix", "--from-key", "a"], 128, "choose one"),
-        (["get"], 128, "a key is needed"),
+        (["get"], 128, "required: key"),
+        (["get", "a", "b", "c"], 128, "unrecognized arguments"),
+        (["get", "a", "--wrong"], 1, "unknown flag: --wrong"),
+        (["fetch", "a"], 1, "invalid choice"),
+        (["get", "a", "-w", "xml"], 4, "unsupported output format"),
+        (["watch", "a", "--"], 128, "found separator --"),
+        (["check", "perf", "--load=q"], 4, "unknown load option q"),
+        (["make-mirror", "x", "--dest-prefix=a", "--no-dest-prefix"], 128, "choose one"),
         (["member", "remove", "xyz"], 128, "expecting ID in Hex"),
         (["--cacert", "/nowhere", "get", "a"], 1, "cannot read /nowhere"),
         (
@@ -95,7 +118,7 @@ def test_ids_of_a_static_cluster_do_not_depend_on_order() -> None:
             1,
             "cannot connect",
         ),
-        (["snapshot", "status", "/nowhere"], 128, "No such file"),
+        (["snapshot", "status", "/nowhere"], 1, "No such file"),
         (
             ["--api", "2", "--endpoints", "127.0.0.1:1", "get", "a"],
             1,
@@ -117,3 +140,12 @@ def test_mistakes_end_with_etcdctls_codes(
         words = ["--endpoints", "https://127.0.0.1:1", *words]
     assert run(words) == code
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (1e-9, "1ns"), (863.483e-6, "863.483µs"), (0.0015, "1.5ms"), (2.25, "2.25s"),
+     (61, "1m1s"), (3600, "1h0m0s"), (5400.5, "1h30m0.5s")],
+)  # fmt: skip
+def test_durations_are_shown_as_go_shows_them(seconds: float, text: str) -> None:
+    assert printing.duration_text(seconds) == text
