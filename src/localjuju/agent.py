@@ -19,7 +19,7 @@ from localjuju import charm_package, leadership, observe, paths, secrets, status
 from localjuju.book import Book
 from localjuju.debug_log import ModelLog
 from localjuju.entities import Status, Unit
-from localjuju.errors import JujuError
+from localjuju.errors import JujuError, UnitGone
 from localjuju.hook_context import HookContext, MemberCache
 from localjuju.hook_server import HookServer
 from localjuju.hook_tools import TOOLS, Answer
@@ -131,12 +131,21 @@ class UnitAgent(threading.Thread):
 
     @property
     def unit(self) -> Unit:
-        """Return this unit's record; call with the lock held."""
-        return self.book.records.units[self.unit_name]
+        """Return this unit's record; call with the lock held. Raises UnitGone."""
+        unit = self.book.records.units.get(self.unit_name)
+        if unit is None or self._leaving:  # a later unit may have the same name
+            raise UnitGone(self.unit_name)
+        return unit
 
     def leave(self) -> None:
-        """End the thread; the unit stays."""
+        """End the thread; what runs goes on and is not committed."""
         self._leaving = True
+
+    def abandon(self) -> None:
+        """Kill what runs: its unit is no more."""
+        run = self.current
+        if run is not None:
+            run.kill()
 
     def run(self) -> None:
         """Do what the resolver says until the unit is gone."""
@@ -147,12 +156,20 @@ class UnitAgent(threading.Thread):
                 if operation is None:
                     break
                 self._perform(operation)
-            except Exception as error:  # noqa: BLE001  # an agent outlives its operations
-                text = str(error) if isinstance(error, JujuError) else traceback.format_exc()
-                self.note("ERROR", "juju.worker.uniter", text)
-                self.book.wait_for(self._is_over, RETRY_FIRST_SECONDS)
+            except UnitGone:
+                break
+            except (JujuError, OSError) as error:
+                if self._is_over():  # the machine's files went with the unit
+                    break
+                self._complain(str(error))
+            except Exception:  # noqa: BLE001  # an agent outlives its operations
+                self._complain(traceback.format_exc())
         if self._server is not None:
             self._server.close()
+
+    def _complain(self, text: str) -> None:
+        self.note("ERROR", "juju.worker.uniter", text)
+        self.book.wait_for(self._is_over, RETRY_FIRST_SECONDS)
 
     def _is_over(self) -> bool:
         return self._leaving or self.book.closed or self.unit_name not in self.book.records.units
@@ -160,7 +177,7 @@ class UnitAgent(threading.Thread):
     def _recover(self) -> None:
         with self.book.change() as records:
             unit = records.units.get(self.unit_name)
-            if unit is None:
+            if unit is None or self._leaving:
                 return
             for task in records.tasks.values():
                 if task.receiver == self.unit_name and task.status == "running":
@@ -374,7 +391,9 @@ class UnitAgent(threading.Thread):
 
     def _provision(self, identifier: str) -> None:
         with self.book.read() as records:
-            item = records.storage[identifier]
+            item = records.storage.get(identifier)
+        if item is None:
+            return
         target = item.location
         if item.provider == "rootfs":
             self.keeper.container.call(["mkdir", "-p", target])

@@ -122,6 +122,8 @@ def add_units(
             machine = records.machines.get(place)
             if machine is None:
                 raise JujuError(f"machine {place} not found")
+            if machine.life != ALIVE:
+                raise JujuError(f"cannot assign unit to machine {place}: machine is not alive")
         else:
             machine = add_machine(records, now, address)
         names.append(_new_unit(records, app, machine.number, now).name)
@@ -290,8 +292,8 @@ def bury_unit(records: Records, unit: Unit, now: float) -> list[Storage]:
         secret.consumers.pop(unit.name, None)
         secret.grants.pop(unit.name, None)
     for task in records.tasks.values():
-        if task.receiver == unit.name and task.status == "pending":
-            task.status = "cancelled"
+        if task.receiver == unit.name and not task.is_done:
+            task.status, task.message = "cancelled", "unit removed"
             task.completed = now
     del records.units[unit.name]
     sweep(records)

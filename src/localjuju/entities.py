@@ -89,7 +89,8 @@ class Application:
     life: str = ALIVE
     settings: dict[str, Any] = field(default_factory=dict)
     trust: bool = False
-    exposed: bool = False
+    exposed: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """What expose has opened: by endpoint (``""``: all of them) the CIDRs and spaces."""
     next_unit: int = 0
     version: str = ""
     status: Status | None = None

@@ -19,3 +19,10 @@ class Refused(JujuError):  # noqa: N818  # reads as what happened
 
 class MachineGone(JujuError):  # noqa: N818  # reads as what happened
     """The machine stopped while something was running on it."""
+
+
+class UnitGone(JujuError):  # noqa: N818  # reads as what happened
+    """The unit was taken out of the model while something of it was running."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'unit "{name}" not found')

@@ -129,4 +129,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:  # the unit was removed by force: its directory, its agent
+        fail("connection to the unit agent lost: " + str(error))

@@ -16,7 +16,7 @@ from typing import Any
 from localjuju import charm_package, leadership
 from localjuju.book import Book
 from localjuju.entities import Application, Records, Relation, Task, Unit
-from localjuju.errors import JujuError
+from localjuju.errors import JujuError, UnitGone
 from localjuju.resolver.state import Hook
 from localjuju.secrets import SecretChange
 
@@ -68,8 +68,11 @@ class HookContext:
     settings_seen: dict[str, Any] | None = None
     data_seen: dict[tuple[int, str], dict[str, str]] = field(default_factory=dict)
     leader_settings_seen: dict[str, str] | None = None
+    born: float = 0.0
+    """When the unit was made: another unit of that name is not this run's."""
 
     def __post_init__(self) -> None:
+        self.born = self.records.units[self.unit_name].created
         hook = self.hook
         if hook is None or hook.relation is None:
             return
@@ -91,8 +94,11 @@ class HookContext:
 
     @property
     def unit(self) -> Unit:
-        """Return this unit."""
-        return self.records.units[self.unit_name]
+        """Return this unit; raises UnitGone when it was removed by force."""
+        unit = self.records.units.get(self.unit_name)
+        if unit is None or unit.created != self.born:
+            raise UnitGone(self.unit_name)
+        return unit
 
     @property
     def app(self) -> Application:

@@ -9,7 +9,7 @@ from localjuju import leadership
 from localjuju.book import Book
 from localjuju.debug_log import ModelLog
 from localjuju.entities import Machine, Status, Storage
-from localjuju.errors import JujuError
+from localjuju.errors import JujuError, MachineGone
 from localjuju.machines import attach
 from localjuju.machines.nspawn import Container
 from localjuju.network import Network
@@ -42,13 +42,22 @@ class MachineKeeper(threading.Thread):
         self._log = log
         self._base = base
         self._leaving = False
+        self._boot_lock = threading.Lock()
 
     @property
     def machine(self) -> Machine:
-        """Return the machine's record; call with the lock held."""
-        return self._book.records.machines[self.number]
+        """Return the machine's record; call with the lock held. Raises MachineGone."""
+        machine = self._book.records.machines.get(self.number)
+        if machine is None:
+            raise MachineGone(f"machine {self.number} not found")
+        return machine
 
     def run(self) -> None:
+        """Keep the machine until it is no longer in the model."""
+        with suppress(MachineGone):
+            self._keep()
+
+    def _keep(self) -> None:
         """Adopt or start the machine; start it again when it asks for a reboot."""
         with self._book.read():
             pid, started = self.machine.supervisor_pid, self.machine.supervisor_started
@@ -62,13 +71,22 @@ class MachineKeeper(threading.Thread):
             if not self._wait_wanted():
                 return
             try:
-                self._boot()
+                with self._boot_lock:
+                    self._boot()
             except (JujuError, OSError) as error:
                 self._note_failure(str(error))
 
     def leave(self) -> None:
         """End the thread and leave the machine running (the daemon is going)."""
         self._leaving = True
+
+    def destroy(self, *, in_order: bool) -> None:
+        """Remove every trace of the machine, also of one that is being started."""
+        self._leaving = True
+        with self._boot_lock:
+            if in_order:
+                self.container.stop()
+            self.container.destroy()
 
     def _wait_wanted(self) -> bool:
         def ready() -> bool:
@@ -84,6 +102,8 @@ class MachineKeeper(threading.Thread):
             return machine is not None and machine.wanted and machine.life != DEAD
 
     def _boot(self) -> None:
+        if self._leaving:
+            return
         with self._book.read() as records:
             machine = self.machine
             hosts = {m.hostname: m.address for m in records.machines.values()}

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from localjuju import deployment
@@ -156,7 +157,9 @@ class ModelHost:
         """Say on the machine why it cannot be; its units wait until they are removed."""
         self.log.write(f"machine-{number}", "ERROR", "localjuju.machine", text)
         with self.book.change() as records:
-            machine = records.machines[number]
+            machine = records.machines.get(number)
+            if machine is None:
+                return
             machine.status = Status("provisioning error", text, self.book.now())
             machine.base = "host"
             machine.wanted = False
@@ -168,7 +171,9 @@ class ModelHost:
             if unit is None:
                 return
             seed = records.model.config.get("localjuju-seed", time.time_ns())
-            keeper = self.keepers[unit.machine]
+            keeper = self.keepers.get(unit.machine)
+            if keeper is None:
+                return
         agent = UnitAgent(
             name,
             book=self.book,
@@ -193,8 +198,10 @@ class ModelHost:
 
     def bury(self, unit_name: str) -> None:
         """Take a dead unit out of the model, and its machine if nobody else uses it."""
-        for subordinate in self.book.records.subordinates_of(unit_name):
-            self.bury(subordinate.name)
+        with self.book.read() as records:
+            beside = [unit.name for unit in records.subordinates_of(unit_name)]
+        for name in beside:
+            self.bury(name)
         with self.book.change() as records:
             unit = records.units.get(unit_name)
             if unit is None:
@@ -203,6 +210,13 @@ class ModelHost:
             attached = [item for item in records.storage.values() if item.unit == unit_name]
             gone = deployment.bury_unit(records, unit, self.book.now())
             unused = deployment.is_machine_unused(records, number)
+            if unused:
+                records.machines[number].life = DEAD
+            agent = self.agents.pop(unit_name, None)
+            if agent is not None:
+                agent.leave()
+        if agent is not None:
+            agent.abandon()
         if unused:
             self.remove_machine(number)
         for item in attached:
@@ -215,11 +229,13 @@ class ModelHost:
 
     def remove_machine(self, number: str) -> None:
         """Stop and delete a machine."""
+        with self.book.change() as records:
+            machine = records.machines.get(number)
+            if machine is not None:
+                machine.life = DEAD
         keeper = self.keepers.get(number)
         if keeper is not None:
-            keeper.leave()
-            keeper.container.stop()
-            keeper.container.destroy()
+            keeper.destroy(in_order=True)
         with self.book.change() as records:
             records.machines.pop(number, None)
 
@@ -244,12 +260,12 @@ class ModelHost:
         threads = []
         for number, hostname in machines.items():
             found = self.keepers.get(number)
-            container = (
-                found.container
+            end = (
+                partial(found.destroy, in_order=False)
                 if found is not None
-                else self._make_container(self._machines / hostname, self._tag, hostname)
+                else self._make_container(self._machines / hostname, self._tag, hostname).destroy
             )
-            threads.append(threading.Thread(target=_destroy, args=(container,)))
+            threads.append(threading.Thread(target=end))
             threads[-1].start()
         for thread in threads:
             thread.join()
@@ -258,7 +274,3 @@ class ModelHost:
         self.volumes.destroy_all()
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _destroy(container: Container) -> None:
-    container.destroy()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from localjuju import deployment, hook_env, paths, secrets, storage
 from localjuju.entities import Membership, Records, Resource, Status, Task, Unit
-from localjuju.errors import JujuError
+from localjuju.errors import JujuError, UnitGone
 from localjuju.flush import flush, network_settings
 from localjuju.hook_context import HookContext
 from localjuju.hook_tools import Answer
@@ -79,11 +79,11 @@ def execute(
     timeout: float | None = None,
 ) -> Outcome:
     """Run a command in the context, with hook tools, in the charm's directory."""
-    with agent.book.read():
-        environment = hook_env.build(context, agent.host.gateway)
     agent.current = Run(agent.keeper.container, agent.run_name())
     agent.context = context
     try:
+        with agent.book.read():
+            environment = hook_env.build(context, agent.host.gateway)
         folder = paths.charm_directory(agent.unit_name)
         return agent.current.execute(command, environment, folder, sink, timeout)
     finally:
@@ -165,6 +165,8 @@ class HookWork:
             with agent.book.change() as records:
                 flush(context)
                 self._commit(records)
+        except UnitGone:
+            raise
         except JujuError as error:
             self._fail(str(error))
             return
@@ -212,10 +214,10 @@ class HookWork:
 
     def _fail(self, reason: str) -> None:
         agent = self.agent
-        text = f'hook "{self.hook.name}" (via hook dispatching script: dispatch) failed: {reason}'
-        agent.note("ERROR", "juju.worker.uniter.operation", text)
         with agent.book.change():
             agent.mark_failed(agent.unit)
+        text = f'hook "{self.hook.name}" (via hook dispatching script: dispatch) failed: {reason}'
+        agent.note("ERROR", "juju.worker.uniter.operation", text)
 
     def _repeat_after_boot(self) -> None:
         with self.agent.book.change():
@@ -229,7 +231,9 @@ def reboot(agent: "UnitAgent") -> None:
     with agent.book.change() as records:
         now = agent.book.now()
         set_agent(agent.unit, "rebooting", "", now)
-        records.machines[agent.unit.machine].agent = Status("rebooting", "", now)
+        machine = records.machines.get(agent.unit.machine)
+        if machine is not None:
+            machine.agent = Status("rebooting", "", now)
     agent.keeper.reboot()
 
 
@@ -353,6 +357,8 @@ def finish_task(context: HookContext, task: Task, outcome: Outcome, message: str
             failed, code, message = True, 1, str(error)
             stderr += str(error).encode()
     with context.book.change():
+        if task.is_done:  # its unit was removed meanwhile
+            return
         results = dict(context.results)
         results["return-code"] = code
         _add_output(results, "stdout", outcome.stdout)

@@ -60,6 +60,8 @@ class Run:
             process = self._container.spawn(self._unit, command, environment, folder)
         except MachineGone:
             return Outcome(255, lost=True)
+        if self._killed.is_set():
+            self.kill()
         timer = threading.Timer(timeout, self.kill) if timeout else None
         if timer is not None:
             timer.start()

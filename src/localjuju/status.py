@@ -13,7 +13,8 @@ from localjuju.resolver.state import ALIVE
 CONTROLLER = "localjuju"
 CLOUD = "localhost"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-HARDWARE = f"arch={ARCHITECTURES.get(platform.machine(), platform.machine())} virt-type=container"
+ARCHITECTURE = ARCHITECTURES.get(platform.machine(), platform.machine())
+HARDWARE = f"arch={ARCHITECTURE} virt-type=container"
 PREFIX_LENGTH = "/24"
 
 
@@ -102,7 +103,7 @@ def application_status(records: Records, app: Application, now: float) -> dict[s
         "charm-origin": "local",
         "charm-name": charm.name,
         "charm-rev": charm.revision,
-        "exposed": app.exposed,
+        "exposed": bool(app.exposed),
         "application-status": _status(status_rules.application_status(records, app)),
     }
     if app.life != ALIVE:
@@ -126,11 +127,12 @@ def application_status(records: Records, app: Application, now: float) -> dict[s
         shown["units"] = {unit.name: unit_status(records, unit, now) for unit in units}
     if app.version:
         shown["version"] = app.version
-    shown["endpoint-bindings"] = _bindings(charm.metadata)
+    shown["endpoint-bindings"] = bindings(charm.metadata)
     return shown
 
 
-def _bindings(metadata: dict[str, Any]) -> dict[str, str]:
+def bindings(metadata: dict[str, Any]) -> dict[str, str]:
+    """Return the space of each endpoint and extra binding."""
     names = [""]
     for section in ("provides", "requires", "peers", "extra-bindings"):
         names += list(metadata.get(section) or {})

@@ -1,6 +1,7 @@
 """``juju status`` for people: sections of columns, as Juju prints them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from localjuju import leadership, ports, status_rules
 from localjuju.entities import Application, Records, Relation, Unit
@@ -21,6 +22,7 @@ from localjuju.status import (
 
 VERSION_WIDTH = 15
 MESSAGE_WIDTH = 120
+NOWHERE = {"mount-point": ""}
 
 
 @dataclass(frozen=True)
@@ -186,3 +188,32 @@ def storage_table(records: Records, *, colour: bool = False, mounts: bool = True
         rows = [[*row[:4], *row[5:]] for row in rows]
         rows[0][0] = "Unit"
     return table(rows, colour=colour)
+
+
+def filesystem_table(filesystems: dict[str, Any]) -> str:
+    """Return the table of ``juju storage --filesystem``; nothing when there is none."""
+    places = [
+        (machine, body, mount["mount-point"])
+        for body in filesystems.values()
+        for machine, mount in (
+            body.get("attachments", {}).get("machines") or {"": NOWHERE}
+        ).items()
+    ]
+    known = any(machine for machine, _, _ in places)
+    numbers = {id(body): number for number, body in filesystems.items()}
+    rows = []
+    for machine, body, mount in places:
+        unit = next(iter(body.get("attachments", {}).get("units", {})), "")
+        state = body["status"]
+        row = [
+            machine, unit, body["storage"], numbers[id(body)], "", body["provider-id"], mount,
+            mebibytes(body["size"]), state["current"], state.get("message", ""),
+        ]  # fmt: skip
+        rows.append(row)
+    rows.sort(key=lambda row: (natural_key(row[0]), natural_key(row[1]), natural_key(row[2])))
+    header = [
+        "Machine", "Unit", "Storage ID", "ID", "Volume", "Provider ID", "Mountpoint", "Size",
+        "State", "Message",
+    ]  # fmt: skip
+    whole = [header, *rows] if rows else []
+    return table(whole if known else [[*row[1:4], *row[5:]] for row in whole])

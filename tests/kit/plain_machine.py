@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from localjuju.controller import Controller
+from localjuju.errors import MachineGone
 from localjuju.journal import Journal
 from localjuju.machines.nspawn import Container
 from localjuju.model_host import ModelHost
@@ -60,25 +61,30 @@ class PlainMachine(Container):
         self, unit: str, command: Sequence[str], environment: Mapping[str, str], folder: str
     ) -> subprocess.Popen[bytes]:
         del unit
-        process = subprocess.Popen(
-            [self._inside(word) for word in command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={key: self._inside(value) for key, value in environment.items()},
-            cwd=self._inside(folder),
-            start_new_session=True,
-        )
-        with self._runs.open("a") as file:
-            file.write(f"{process.pid}\n")
+        try:
+            with self._runs.open("a") as file:
+                process = subprocess.Popen(
+                    [self._inside(word) for word in command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env={key: self._inside(value) for key, value in environment.items()},
+                    cwd=self._inside(folder),
+                    start_new_session=True,
+                )
+                file.write(f"{process.pid}\n")
+        except FileNotFoundError:
+            raise MachineGone(f"machine {self.name} is down") from None
         return process
 
     def _kill_runs(self) -> None:
         """Kill what an earlier agent has left running, as the real one does by name."""
-        for line in self._runs.read_text().split() if self._runs.exists() else []:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(int(line), signal.SIGKILL)
-        self._runs.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            lines = self._runs.read_text().split()
+            self._runs.unlink()
+            for line in lines:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(int(line), signal.SIGKILL)
 
     def kill_unit(self, unit: str) -> None:
         del unit

@@ -2,10 +2,13 @@
 
 import io
 import json
+import queue
 import socket
 import tempfile
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,24 @@ class Lab:
             for name, text in json.loads(line).items():
                 told.setdefault(name, []).append(text)
         return code, "".join(told["out"]), "".join(told["err"])
+
+    @contextmanager
+    def reading(self, *words: str, tty: bool = False) -> Iterator[Iterator[str]]:
+        """Carry out a command that goes on until its reader leaves; the texts it prints."""
+        here, there = socket.socketpair()
+        told: queue.Queue[str] = queue.Queue()
+        request: dict[str, Any] = {"words": list(words), "folder": str(self.folder),
+                                   "model": "", "tty": tty}  # fmt: skip
+        session = cli.Session(self.controller, request, _Printed(told), here)
+        thread = threading.Thread(target=cli.run, args=(session,), name="reader")
+        with here:
+            thread.start()
+            try:
+                yield iter(lambda: told.get(timeout=WAIT_SECONDS), None)
+            finally:
+                there.close()
+                thread.join(WAIT_SECONDS)
+                assert not thread.is_alive()
 
     def __call__(self, *words: str) -> str:
         """Carry out a command that has to succeed; return its stdout."""
@@ -119,6 +140,18 @@ class Lab:
 
     def hooks(self, unit: str) -> list[str]:
         return [line.split()[0] for line in self.told(unit)]
+
+
+class _Printed(io.BytesIO):
+    """Hands on what a command prints."""
+
+    def __init__(self, told: "queue.Queue[str]") -> None:
+        super().__init__()
+        self._told = told
+
+    def write(self, line: Any, /) -> int:
+        self._told.put(json.loads(line).get("out", ""))
+        return len(line)
 
 
 class _Stream(io.BytesIO):

@@ -1,21 +1,24 @@
 """deploy, refresh, units, applications, relations."""
 
+import ipaddress
 from typing import Any
 
 import yaml
 
-from localjuju import charm_package, deployment
+from localjuju import charm_package, deployment, status
 from localjuju.cli.charms import find_package, store_charm, store_resource
 from localjuju.cli.grammar import arguments, commas, pairs
 from localjuju.cli.session import Session
 from localjuju.entities import Application, Charm, Records, Resource
 from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote
-from localjuju.hook_tools.flags import option, switch
+from localjuju.hook_tools.flags import Arguments, option, switch
 from localjuju.model_host import ModelHost
 from localjuju.resolver.state import ALIVE
 from localjuju.upgrade_checks import check_upgrade
 
+EVERYWHERE = ("0.0.0.0/0", "::/0")
+SPACE = "alpha"
 DEPLOY_FLAGS = (
     option("attach-storage"), option("base"), option("bind"), option("channel"), option("config"),
     option("constraints"), switch("force"), option("n", "num-units"), option("overlay"),
@@ -321,20 +324,61 @@ def attach_resource(session: Session) -> int:
 
 def expose(session: Session) -> int:
     """Make an application reachable from outside (recorded only: one private subnet here)."""
-    return _set_exposed(session, exposed=True)
+    flags = (option("endpoints"), option("to-cidrs"), option("to-spaces"))
+    args = arguments(session, flags, least=1, most=1, missing="no application name specified")
+    cidrs, spaces = _listed(args, "to-cidrs"), _listed(args, "to-spaces")
+    for cidr in cidrs:
+        if not _is_cidr(cidr):
+            raise JujuError(
+                f"unable to parse {go_quote(cidr)} as a CIDR: invalid CIDR address: {cidr}"
+            )
+    for space in spaces:
+        if space != SPACE:
+            raise JujuError(f"space {go_quote(space)} not found")
+    opened = {"expose-to-spaces": spaces} if spaces else {}
+    if cidrs or not spaces:
+        opened["expose-to-cidrs"] = cidrs or list(EVERYWHERE)
+    with session.book().change() as records:
+        app = deployment.find_application(records, args.positional[0])
+        for endpoint in _endpoints(records, app, args) or [""]:
+            app.exposed[endpoint] = opened
+    return 0
 
 
 def unexpose(session: Session) -> int:
-    """Undo expose."""
-    return _set_exposed(session, exposed=False)
-
-
-def _set_exposed(session: Session, *, exposed: bool) -> int:
-    flags = (option("endpoints"), option("to-cidrs"), option("to-spaces"))
-    args = arguments(session, flags, least=1, missing="no application name specified")
+    """Undo expose, for all endpoints or some."""
+    args = arguments(
+        session, (option("endpoints"),), least=1, most=1, missing="no application name specified"
+    )
     with session.book().change() as records:
-        deployment.find_application(records, args.positional[0]).exposed = exposed
+        app = deployment.find_application(records, args.positional[0])
+        for endpoint in _endpoints(records, app, args) or list(app.exposed):
+            if endpoint not in app.exposed:
+                raise JujuError(f"endpoint {go_quote(endpoint)} is not exposed")
+            del app.exposed[endpoint]
     return 0
+
+
+def _is_cidr(text: str) -> bool:
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    return "/" in text
+
+
+def _listed(args: Arguments, flag: str) -> list[str]:
+    return sorted({word.strip() for word in commas([args.text(flag)]) if word.strip()})
+
+
+def _endpoints(records: Records, app: Application, args: Arguments) -> list[str]:
+    """Return the endpoints that were named; refuse those that the charm does not have."""
+    known = status.bindings(records.charms[app.charm].metadata)
+    named = _listed(args, "endpoints")
+    for endpoint in named:
+        if endpoint not in known:
+            raise JujuError(f"endpoint {go_quote(endpoint)} not found")
+    return named
 
 
 def trust(session: Session) -> int:

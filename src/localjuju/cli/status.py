@@ -22,7 +22,7 @@ def show_status(session: Session) -> int:
         switch("color"), switch("no-color"), option("watch"), option("retry-count"), option("retry-delay"),
     )  # fmt: skip
     args = arguments(session, flags)
-    if not args.has("watch"):
+    if "watch" not in args.given:
         return _show_status(session, args)
     seconds = parse_duration(args.text("watch"))
     if not seconds:
@@ -131,22 +131,25 @@ def _relation_info(relation: Relation, unit: Unit) -> dict[str, Any]:
 def show_application(session: Session) -> int:
     """Show an application."""
     args = arguments(session, FORMAT_YAML, least=1, missing="an application name must be supplied")
+    wrong = [name for name in args.positional if not deployment.APPLICATION.match(name)]
+    if wrong:
+        raise UsageError(f"application name{'s' * (len(wrong) > 1)} {', '.join(wrong)} not valid")
     shown = {}
     with session.book().read() as records:
         for name in args.positional:
             app = deployment.find_application(records, name)
             charm = records.charms[app.charm]
-            found = charm_package.endpoints(charm.metadata)
+            exposed = {"exposed-endpoints": app.exposed} if app.exposed else {}
             shown[name] = {
                 "charm": charm.name,
                 "base": "{name}@{channel}".format(**status.base_of(app.base)),
-                "constraints": {"arch": "amd64"},
-                "principal": True,
-                "exposed": app.exposed,
+                "constraints": {"arch": status.ARCHITECTURE},
+                "principal": not charm_package.is_subordinate(charm.metadata),
+                "exposed": bool(app.exposed),
+                **exposed,
                 "remote": False,
                 "life": app.life,
-                "endpoint-bindings": dict.fromkeys(["", *sorted(found)], "alpha"),
-                "units": {unit.name: None for unit in records.units_of(name)},
+                "endpoint-bindings": status.bindings(charm.metadata),
             }
     emit(session, args, shown, ordered=True)
     return 0

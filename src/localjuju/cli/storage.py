@@ -8,22 +8,42 @@ from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments, commas, pairs
 from localjuju.cli.rendering import emit, table
 from localjuju.cli.session import Session
 from localjuju.entities import Records, Storage
-from localjuju.errors import JujuError
+from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote
 from localjuju.hook_tools.flags import option, switch
 
 
 def list_storage(session: Session) -> int:
-    """List storage instances."""
+    """List storage instances, or with --filesystem [MACHINE…] what backs them."""
     args = arguments(session, (*FORMAT, switch("filesystem"), switch("volume")))
+    if args.has("filesystem") and args.has("volume"):
+        raise UsageError("--filesystem and --volume can not be used together")
+    if args.positional and not (args.has("filesystem") or args.has("volume")):
+        raise UsageError("specifying IDs only supported with --filesystem and --volume options")
     with session.book().read() as records:
-        text = tabular.storage_table(records, mounts=False)
-        value = status.storage_status(records)
+        value = {} if args.has("volume") else status.storage_status(records)
+        text = "" if args.has("volume") else tabular.storage_table(records, mounts=False)
+        if args.has("filesystem"):
+            value = _filesystems(value, args.positional)
+            text = tabular.filesystem_table(value.get("filesystems", {}))
     if args.text("format") != "tabular":
-        emit(session, args, value)
+        if value:
+            emit(session, args, value)
+    elif text:
+        session.out(text)
     else:
-        session.out(text or "No storage to display.\n")
+        session.err("No storage to display.\n")
     return 0
+
+
+def _filesystems(value: dict[str, Any], machines: list[str]) -> dict[str, Any]:
+    """Return the file systems of a storage status, all or those of some machines."""
+    found = {
+        number: body
+        for number, body in value.get("filesystems", {}).items()
+        if not machines or set(machines) & set(body.get("attachments", {}).get("machines", {}))
+    }
+    return {"filesystems": found} if found else {}
 
 
 def show_storage(session: Session) -> int:
@@ -163,7 +183,10 @@ def pools(session: Session) -> int:
         rows.append(
             [name, body["provider"], " ".join(f"{k}={v}" for k, v in sorted(attributes.items()))]
         )
-    session.out(table(rows) if known else "No storage pools to display.\n")
+    if known:
+        session.out(table(rows))
+    else:
+        session.err("No storage pools to display.\n")
     return 0
 
 

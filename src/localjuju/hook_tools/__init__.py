@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from localjuju.errors import JujuError, UsageError
+from localjuju.errors import JujuError
 from localjuju.formats import go_quote
 from localjuju.hook_context import HookContext
 from localjuju.hook_tools import action, config, relation, resources, secret, status
@@ -54,9 +54,8 @@ def run_tool(
         checks = {**checks_for(context), **(tool.checks or {})}
         arguments = parse(words, tool.flags, checks)
     except Help:
-        with context.book.read():
-            return Answer(stdout=_help(context, name, tool).encode())
-    except UsageError as error:
+        return _show_help(context, name, tool)
+    except JujuError as error:
         return _failed(error)
     call = Call(context, name, arguments, _read_ahead(tool, arguments, read, folder))
     try:
@@ -104,6 +103,14 @@ def _read_ahead(
 
 def _failed(error: JujuError, before: str = "") -> Answer:
     return Answer(error.exit_status, stderr=f"{before}ERROR {error}\n".encode())
+
+
+def _show_help(context: HookContext, name: str, tool: Tool) -> Answer:
+    try:
+        with context.book.read():
+            return Answer(stdout=_help(context, name, tool).encode())
+    except JujuError as error:
+        return _failed(error)
 
 
 def _help(context: HookContext, name: str, tool: Tool) -> str:

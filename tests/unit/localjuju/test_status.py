@@ -48,7 +48,7 @@ def make() -> Records:
     records = Book(None).records
     records.models["model"] = Model("lab", "id", created=NOW)
     records.charms["local:tree-3"] = Charm("local:tree-3", "tree", 3, "", {"name": "tree"}, {}, {})
-    app = Application("tree", "local:tree-3", version="1.2", exposed=True)
+    app = Application("tree", "local:tree-3", version="1.2", exposed={"": {}})
     app.lease = Lease("tree/10", NOW)
     records.applications["tree"] = app
     for number, address in (("0", "10.0.0.10"), ("1", "10.0.0.11")):

@@ -349,6 +349,32 @@ def test_removal_in_error_waits_and_force_does_not(lab: Lab) -> None:
     lab.wait(lambda records: not records.units)
 
 
+def test_removed_by_force_in_the_middle_of_a_hook(lab: Lab) -> None:
+    """The hook dies with its unit, nothing is complained of, and the name can be used again."""
+    order = 'echo $$ > "$CHARM_DIR/../waiting"; [ "$name" != start ] || exec sleep 1000'
+    lab("deploy", lab.pack(BARGE), "--config", f"order={order}")
+    lab.wait(lambda records: records.units["barge/0"].agent.message == "running start hook")
+    wait_for(lambda: lab.hooks("barge/0")[-1] == "start", 10, "the hook has begun")
+    wait_for(lambda: lab.inside("barge/0", "waiting").read_text().strip(), 10, "its process")
+    process = int(lab.inside("barge/0", "waiting").read_text())
+    lab("run", "--background", "barge/0", "turn", "side=port")
+    agent = lab.host().agents["barge/0"]
+    lab("remove-application", "barge", "--force")
+    assert lab.records.units == {}
+    wait_for(lambda: not Path(f"/proc/{process}").exists(), 10, "the hook is dead")
+    lab("deploy", lab.pack(BARGE))
+    lab.settle()
+    agent.join(10)
+    assert not agent.is_alive()
+    assert lab.hooks("barge/0") == [
+        "install", "crew-relation-created", "leader-elected", "config-changed", "start",
+    ]  # fmt: skip
+    task = lab.json("show-task", "2")
+    assert (task["status"], task["message"]) == ("cancelled", "unit removed")
+    log = lab("debug-log", "--replay", "--level", "WARNING")
+    assert log == ""
+
+
 def test_a_dying_leader_leads_to_the_end(lab: Lab) -> None:
     deploy(
         lab,
