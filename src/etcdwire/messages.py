@@ -452,6 +452,8 @@ class Member(Message):
     peerURLs: list[str] = field(default_factory=list)
     clientURLs: list[str] = field(default_factory=list)
     isLearner: bool = False
+    unreachable: str = ""
+    """Not etcd's, and unknown to its clients: why a new voter cannot be reached."""
 
 
 @dataclass(slots=True)
@@ -907,6 +909,7 @@ declare(
     3 peerURLs repeated string
     4 clientURLs repeated string
     5 isLearner bool
+    1001 unreachable string
     """,
 )
 declare(

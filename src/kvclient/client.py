@@ -36,6 +36,8 @@ class Member:
     peer_urls: tuple[str, ...]
     client_urls: tuple[str, ...]
     is_learner: bool
+    unreachable: str = ""
+    """Why a new voter cannot be reached; empty when it can, and with etcd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,5 +451,10 @@ def _revision(header: m.ResponseHeader | None) -> int:
 
 def _member(row: m.Member) -> Member:
     return Member(
-        row.ID, row.name, tuple(row.peerURLs), tuple(row.clientURLs), is_learner=row.isLearner
+        row.ID,
+        row.name,
+        tuple(row.peerURLs),
+        tuple(row.clientURLs),
+        is_learner=row.isLearner,
+        unreachable=row.unreachable,
     )

@@ -68,6 +68,8 @@ class Member:
     peer_urls: tuple[str, ...] = ()
     client_urls: tuple[str, ...] = ()
     is_learner: bool = False
+    wants_vote: bool = False
+    """A learner that was added as a voter: the leader promotes it once it has caught up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Membership:
 
     members: dict[MemberId, Member] = field(default_factory=dict)
     removed: frozenset[MemberId] = frozenset()
+    level: int = 1
+    """What all members understand; see ``replica.levels``."""
 
     @property
     def voters(self) -> frozenset[MemberId]:
@@ -98,6 +102,8 @@ class MembershipChangeKind(enum.IntEnum):
     UPDATE_PEER_URLS = 4
     PUBLISH = 5
     """A started member tells its name and client URLs."""
+    RAISE_LEVEL = 6
+    """All members understand more than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +111,6 @@ class MembershipChange:
     """One proposed change; for REMOVE and PROMOTE only the id of ``member`` counts."""
 
     kind: MembershipChangeKind
-    member: Member
+    member: Member = Member(NO_MEMBER)
+    level: int = 0
+    """RAISE_LEVEL only."""

@@ -55,13 +55,19 @@ def _call(options: Options, method: str, request: Message, response: type[R]) ->
         return client.call(path, request, response, is_write=method != "MemberList")
 
 
+def _status_of(row: m.Member) -> str:
+    if row.unreachable:
+        return f"unreachable ({row.unreachable})"
+    return "started" if row.name else "unstarted"
+
+
 def _list(options: Options, arguments: argparse.Namespace) -> int:
     del arguments
     answer = _call(options, "MemberList", m.MemberListRequest(), m.MemberListResponse)
     rows = [
         [
             f"{row.ID:x}",
-            "started" if row.name else "unstarted",
+            _status_of(row),
             row.name,
             ",".join(row.peerURLs),
             ",".join(row.clientURLs),

@@ -8,9 +8,12 @@ Grammar: one command per line, ``#`` begins a comment.
 ``campaign N``                       tick N until it campaigns
 ``propose N text ...``               one batch of N's clients
 ``read N label``                     a linearizable read
-``change N kind M``                  ADD_VOTER, ADD_LEARNER, PROMOTE, REMOVE of member M
+``change N kind M [wants_vote]``     ADD_VOTER, ADD_LEARNER, PROMOTE, REMOVE of member M
+``level N M L``                      N hears that M understands level L
 ``join M``                           start the empty member M
 ``transfer N M``                     ask N to hand leadership to M
+``gone N M``                         N is sure that M's process has ended
+``scrub N INDEX DIGEST``             N has read all rows again, as they were at an index
 ``deliver [A>B]``                    deliver what is queued now (on one link)
 ``drop A>B``                         forget what is queued on a link
 ``isolate N`` / ``rejoin N``         cut N off: what it sends or is sent is lost
@@ -36,12 +39,15 @@ from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, SendSnapshot
 from raftkv.replica.inputs import (
     Boot,
+    Gone,
     Input,
+    PeerLevel,
     PeerMessage,
     Persisted,
     Propose,
     ProposeMembership,
     Read,
+    Scrubbed,
     SnapshotInstalled,
     SnapshotSent,
     Synced,
@@ -70,6 +76,7 @@ class Journal:
         self.lessor = Lessor()
         self.chain = 0
         self.chain_origin = 0
+        self.level = 1
 
     def load(self, commands: Sequence[str]) -> None:
         """Start from a state."""
@@ -168,13 +175,23 @@ class ScriptedCluster:
     def do_read(self, number: str, label: str) -> None:
         self._step(int(number), Read((f"read {label}",)))
 
-    def do_change(self, number: str, kind: str, target: str) -> None:
-        member = Member(MemberId(int(target)), "", (f"http://m{target}",))
+    def do_level(self, number: str, who: str, level: str) -> None:
+        self._step(int(number), PeerLevel(MemberId(int(who)), int(level)))
+
+    def do_change(self, number: str, kind: str, target: str, flag: str = "") -> None:
+        wants_vote = flag == "wants_vote"
+        member = Member(MemberId(int(target)), "", (f"http://m{target}",), wants_vote=wants_vote)
         change = MembershipChange(MembershipChangeKind[kind], member)
         self._step(int(number), ProposeMembership(change, f"{kind} {target}"))
 
     def do_transfer(self, number: str, to: str) -> None:
         self._step(int(number), TransferLeadership(MemberId(int(to)), f"transfer to {to}"))
+
+    def do_gone(self, number: str, who: str) -> None:
+        self._step(int(number), Gone(MemberId(int(who))))
+
+    def do_scrub(self, number: str, index: str, digest: str) -> None:
+        self._step(int(number), Scrubbed(Index(int(index)), 0, int(digest)))
 
     def do_deliver(self, link: str = "") -> None:
         queue, self.queue = self.queue, []
@@ -267,9 +284,12 @@ class ScriptedCluster:
 
     def do_members(self, number: str) -> None:
         view = self._replica(int(number)).membership
+        waiting = sorted(i for i, member in view.members.items() if member.wants_vote)
         self.lines.append(
             f"{number} voters={sorted(view.voters)} learners={sorted(view.learners)} "
             f"removed={sorted(view.removed)}"
+            + (f" waiting={waiting}" if waiting else "")
+            + (f" level={view.level}" if view.level > 1 else "")
         )
 
     # ---- machinery ---------------------------------------------------------------------

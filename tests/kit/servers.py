@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from kvclient import Client
 from tests.kit.waiting import wait_for
 
 START_TIMEOUT_S = 20.0
@@ -57,14 +59,23 @@ class Process:
     peer_url: str
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    sources: str = SOURCES
+    """Where raftkv's code lies."""
 
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
-        environment["PYTHONPATH"] = SOURCES
+        environment["PYTHONPATH"] = self.sources
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
             )
+
+    def cluster_level(self) -> int:
+        """What all members understand, as this one (of raftkv) knows it."""
+        with urllib.request.urlopen(f"{self.client_url}/metrics", timeout=5) as answer:
+            found = re.search(rb"^raftkv_cluster_level (\d+)$", answer.read(), re.MULTILINE)
+        assert found is not None
+        return int(found[1])
 
     def kill(self) -> None:
         if self.process is not None:
@@ -89,6 +100,7 @@ class Cluster:
     directory: Path
     size: int = 1
     flags: Sequence[str] = ()
+    sources: str = SOURCES
     members: list[Process] = field(default_factory=list)
 
     def __enter__(self) -> Cluster:  # noqa: PYI034 - Self needs Python 3.11
@@ -120,7 +132,8 @@ class Cluster:
                 *self.flags,
             ]
             log = self.directory / f"{name}.log"
-            self.members.append(Process(name, arguments, client, peers[name], log))
+            member = Process(name, arguments, client, peers[name], log, sources=self.sources)
+            self.members.append(member)
         for member in self.members:
             member.start()
         self.wait_healthy()
@@ -133,6 +146,19 @@ class Cluster:
     @property
     def endpoints(self) -> list[str]:
         return [member.client_url for member in self.members]
+
+    def lead(self, member: Process) -> None:
+        """Hand leadership to this member, and wait until it leads."""
+        with Client([member.client_url]) as there:
+            members = {one.member_id: one for one in there.member_list()}
+            target = next(i for i, one in members.items() if one.name == member.name)
+            leader = there.status().leader_id
+            if leader != target:
+                with Client(members[leader].client_urls) as client:
+                    client.move_leader(target)
+            wait_for(
+                lambda: there.status().leader_id == target, START_TIMEOUT_S, f"{member.name} leads"
+            )
 
     def wait_healthy(self) -> None:
         for member in self.members:

@@ -81,6 +81,8 @@ class Host(Protocol):
     enable_v2: bool
     enable_gateway: bool
     strict_reconfig: bool
+    new_voters_wait: bool
+    """Whether a member that is added as a voter first catches up as a learner."""
     logins: Logins
     bcrypt_cost: int
     basic_logins: BasicLogins
@@ -99,6 +101,9 @@ class Host(Protocol):
     @property
     def membership(self) -> Membership:
         """The applied membership."""
+
+    def peer_trouble(self, member_id: MemberId) -> str:
+        """Why a member cannot be reached; empty when it can."""
 
     @property
     def commit_index(self) -> Index:

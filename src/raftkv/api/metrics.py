@@ -231,6 +231,10 @@ def _labelled(host: Host) -> Iterator[str]:
     yield from _head("etcd_cluster_version", "gauge", "The cluster's API level, as a label.")
     level = API_VERSION.rpartition(".")[0]
     yield f'etcd_cluster_version{{cluster_version="{level}"}} 1'
+    yield from _head(
+        "raftkv_cluster_level", "gauge", "What all members understand (raftkv's own)."
+    )
+    yield f"raftkv_cluster_level {host.membership.level}"
 
 
 def _histogram(name: str, text: str, rows: list[tuple[str, Histogram]]) -> Iterator[str]:

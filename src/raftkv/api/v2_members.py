@@ -16,10 +16,9 @@ from etcdwire.errors import (
 from raftkv.api.host import Host, error_of
 from raftkv.api.http import JSON, TEXT, HttpReply, HttpRequest, method_not_allowed
 from raftkv.api.v3_cluster import (
-    check_quorum_after_add,
+    addition,
     check_quorum_after_remove,
     check_urls,
-    new_member,
 )
 from raftkv.replica.effects import Rejected
 from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
@@ -114,19 +113,16 @@ def _read_urls(request: HttpRequest) -> tuple[str, ...]:
 
 def _add(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     try:
-        urls = _read_urls(request)
-        if host.strict_reconfig:
-            check_quorum_after_add(host)
+        change = addition(host, _read_urls(request), is_learner=False)
     except (ValueError, ApiError) as error:
         is_senders = isinstance(error, ValueError) or error is BAD_MEMBER_URLS
         _error(host, reply, 400 if is_senders else 500, str(error))
         return
-    member = new_member(host, urls, is_learner=False)
     _change(
         host,
         reply,
-        MembershipChange(MembershipChangeKind.ADD_VOTER, member),
-        lambda: _respond(host, reply, 201, _dump(member_json(member))),
+        change,
+        lambda: _respond(host, reply, 201, _dump(member_json(change.member))),
     )
 
 

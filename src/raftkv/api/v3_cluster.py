@@ -13,17 +13,24 @@ from raftkv.api.calls import Call, ReadToken
 from raftkv.api.host import Host, error_of
 from raftkv.member_ids import make_member_id
 from raftkv.replica.effects import Rejected
+from raftkv.replica.levels import WAITING_VOTERS
 from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
 
 
 def wire_members(host: Host) -> list[m.Member]:
     """All members as v3 clients see them."""
-    return [
-        m.Member(
-            i, member.name, list(member.peer_urls), list(member.client_urls), member.is_learner
-        )
-        for i, member in sorted(host.membership.members.items())
-    ]
+    return [_wire_member(host, member) for _, member in sorted(host.membership.members.items())]
+
+
+def _wire_member(host: Host, member: Member) -> m.Member:
+    return m.Member(
+        member.member_id,
+        member.name,
+        list(member.peer_urls),
+        list(member.client_urls),
+        member.is_learner,
+        host.peer_trouble(member.member_id) if member.wants_vote else "",
+    )
 
 
 def header(host: Host) -> m.ResponseHeader:
@@ -51,21 +58,16 @@ def member_add(
 ) -> None:
     """MemberAdd, as voter or learner."""
     request = decode(m.MemberAddRequest, data)
-    urls = check_urls(request.peerURLs)
-    member = new_member(host, urls, is_learner=request.isLearner)
-    kind = (
-        MembershipChangeKind.ADD_LEARNER if request.isLearner else MembershipChangeKind.ADD_VOTER
-    )
-    if host.strict_reconfig and not request.isLearner:
-        check_quorum_after_add(host)
+    change = addition(host, check_urls(request.peerURLs), is_learner=request.isLearner)
 
     def response() -> Message:
+        member = change.member
         added = m.Member(
-            member.member_id, "", list(member.peer_urls), [], isLearner=request.isLearner
+            member.member_id, "", list(member.peer_urls), [], isLearner=member.is_learner
         )
         return m.MemberAddResponse(header(host), added, wire_members(host))
 
-    host.change_membership(MembershipChange(kind, member), ChangeToken(call, response))
+    host.change_membership(change, ChangeToken(call, response))
 
 
 def member_promote(host: Host, call: Call, data: bytes) -> None:
@@ -156,10 +158,22 @@ def check_urls(urls: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(urls))
 
 
-def new_member(host: Host, urls: tuple[str, ...], *, is_learner: bool) -> Member:
-    """A member to be added, with an id made as etcd makes it; never the id of a removed one."""
+def addition(host: Host, urls: tuple[str, ...], *, is_learner: bool) -> MembershipChange:
+    """The change that adds a member, with an id made as etcd makes it; never a removed one's.
+
+    A new voter waits as a learner (``replica.newcomers``), if the cluster's members all know that.
+
+    Raises:
+        RequestError: a vote that counts at once could cost the quorum (strict check).
+    """
     member_id = make_member_id(urls, host.cluster_id, host.now_ms)
-    return Member(member_id, "", urls, (), is_learner)
+    waits = not is_learner and host.new_voters_wait and host.membership.level >= WAITING_VOTERS
+    if is_learner or waits:
+        member = Member(member_id, "", urls, (), is_learner=True, wants_vote=waits)
+        return MembershipChange(MembershipChangeKind.ADD_LEARNER, member)
+    if host.strict_reconfig:
+        check_quorum_after_add(host)
+    return MembershipChange(MembershipChangeKind.ADD_VOTER, Member(member_id, "", urls))
 
 
 def check_quorum_after_add(host: Host) -> None:

@@ -114,6 +114,25 @@ class RaftCore:
         if wanted is not None:
             self._become(wanted)
 
+    def note_gone(self, member: MemberId) -> None:
+        """The transport is sure that this member's process has ended (see ``inputs.Gone``).
+
+        When it led, waiting out the election timeout would be of no use: it is over for this
+        member, and the voters campaign one after the other instead of at random, so that no vote
+        is split. A rumour does no harm: pre-votes need a majority that believes it, and the next
+        word of a living leader ends it.
+        """
+        state = self.state
+        if member != state.leader_id or type(self.role) is not Follower:
+            return
+        successors = [voter for voter in state.voters if voter != member]
+        turn = 1
+        if state.member_id in successors:
+            turn += 2 * successors.index(state.member_id)
+        left = min(turn, state.timeout_ticks - state.election_elapsed)
+        state.election_elapsed = max(state.election_elapsed, state.settings.election_ticks)
+        state.timeout_ticks = state.election_elapsed + left
+
     def finish_writes(self, sequence: int) -> None:
         """All writes up to ``sequence`` are on disk: keep the promises that waited for them."""
         state = self.state

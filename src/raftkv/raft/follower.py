@@ -13,6 +13,8 @@ Snapshot, unknown     ask the driver to install               no apply until it 
 TimeoutNow            campaign at once, without pre-vote      the leader itself asks for it
 no message in time    pre-campaign; a learner only forgets    a learner never campaigns
                       the leader
+leader's process      pre-campaign in turn, the first at the  nobody is left who could still
+ended                 next tick (``RaftCore.note_gone``)      say that it leads
 ===================== ======================================= ================================
 """
 

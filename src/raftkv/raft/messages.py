@@ -211,6 +211,19 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsMark:
+    """What my disk holds of the keys at ``index``: the hash over its rows, read again.
+
+    ``compacted``: the last compaction, which decides what rows count.
+    """
+
+    term: ClassVar[Term] = NO_TERM
+    index: int
+    compacted: int
+    digest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Diverged:
     """Your state at ``index`` is not what a majority has: stop, and keep your files."""
 
@@ -240,5 +253,6 @@ Message = (
     | LeaseAsk
     | LeaseReply
     | Mark
+    | RowsMark
     | Diverged
 )

@@ -33,6 +33,8 @@ class RaftSettings:
     """Entries kept behind the durable state, so that a slow follower needs no snapshot."""
     retain_bytes: int = 64 << 20
     """The same limit in bytes, for clusters with large values."""
+    newcomer_ticks: int = 6000
+    """A new voter that never came is dropped after this long (10 minutes of etcd's ticks)."""
     snapshot_hold_entries: int = 100_000
     """While a snapshot is on its way the log keeps growing up to this, so that it is of use."""
 

@@ -24,6 +24,9 @@ class StateMachine(Protocol):
     def chain_origin(self) -> int:
         """The index at which the chain began; 0 for a state that was never without one."""
 
+    level: int
+    """The cluster's level, set before the first batch that is applied at it."""
+
     def apply(
         self,
         index: Index,

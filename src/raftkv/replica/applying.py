@@ -40,13 +40,14 @@ class Applier:
         proposals: Proposals,
         incarnation: int,
         term: Term,
+        level: int,
     ) -> None:
         self._core = core
         self._machine = machine
         self._proposals = proposals
         self._incarnation = incarnation
         self._sessions = Sessions()
-        self.membership = MembershipTable()
+        self.membership = MembershipTable(understood=level)
         self.term = term
         """Term of the entry applied last."""
         self.is_removed = False
@@ -108,7 +109,7 @@ class Applier:
         refusal = self._change(change)
         if incarnation == self._incarnation and origin == self._core.state.member_id:
             batch = self._proposals.take(sequence)
-            if batch is not None and refusal is not None:
+            if batch is not None and batch.tokens and refusal is not None:
                 effects.rejected.append(
                     Rejected(batch.tokens, Rejection.INVALID_CHANGE, refusal.value)
                 )
@@ -127,6 +128,7 @@ class Applier:
 
     def _follow_membership(self, effects: Effects) -> None:
         view = self.membership.view
+        self._machine.level = view.level
         effects.membership_changed = True
         self._core.set_configuration(view.voters, view.learners)
         if self._core.state.member_id in view.removed and not self.is_removed:

@@ -45,6 +45,8 @@ class CommandKind(enum.IntEnum):
     """A change of v2's own users and roles; see ``auth.v2_state.V2AuthOp``."""
     V2_CHECKED = 18
     """A v2 command whose sender's rights were checked at a revision of v2's users."""
+    SCRUB = 19
+    """By a leader: read all rows again and compare. From level 2 on."""
 
 
 CLIENT_KINDS: Final = frozenset(

@@ -10,6 +10,10 @@ index. A chain never comes back once it differs, so one mark settles everything 
   ends writes until an operator has looked (etcd raises it at the first difference).
 
 Chains that began at different indexes say nothing about each other.
+
+A chain covers what was written, not what became of it on the disk. So now and then the leader
+proposes a scrub: every member reads its rows again, slowly, and what it then says (``RowsMark``) is
+judged in the same way. There the last compaction is the origin: it decides what rows count.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from raftkv.values import MemberId
 
 RING_SIZE: Final = 8192
 """Entries that a follower may lag behind the leader and still be compared."""
+SCRUBS_KEPT: Final = 4
 KEPT_MARKS: Final = 64
 PATIENCE_ELECTIONS: Final = 5
 """Election timeouts to wait for a majority before the alarm."""
@@ -50,35 +55,47 @@ class _Told:
 class Divergence:
     """This member's recent chain, and as leader what others said of theirs."""
 
-    __slots__ = ("_ring", "_sent", "_told", "_undecided_ticks")
+    __slots__ = ("_early", "_ring", "_sent", "_told", "_undecided_ticks", "last")
 
-    def __init__(self) -> None:
-        self._ring: list[tuple[int, int, int]] = [(0, 0, 0)] * RING_SIZE
+    def __init__(self, ring_size: int = RING_SIZE) -> None:
+        self._ring: list[tuple[int, int, int]] = [(0, 0, 0)] * ring_size
+        self.last = 0
+        """The index noted last."""
+        self._early: dict[MemberId, Mark] = {}
+        """Marks of members that were faster than this leader."""
         self._told: dict[MemberId, _Told] = {}
         self._sent = (0, 0)
         self._undecided_ticks = 0
 
     def note(self, index: int, origin: int, chain: int) -> None:
         """This member applied an entry."""
-        self._ring[index % RING_SIZE] = (index, origin, chain)
+        self._ring[index % len(self._ring)] = (index, origin, chain)
+        self.last = index
+        if self._early:
+            early, self._early = self._early, {}
+            for member, mark in early.items():
+                self.receive(member, mark)
 
     def forget_others(self) -> None:
         """Another term: what was told to this leader, or told by this follower, is void."""
         self._told.clear()
+        self._early.clear()
         self._sent = (0, 0)
         self._undecided_ticks = 0
 
-    def next_mark(self, applied: int, leader: MemberId) -> Mark | None:
+    def next_mark(self, leader: MemberId) -> Mark | None:
         """What to tell the leader; None when it knows."""
-        index, origin, chain = self._ring[applied % RING_SIZE]
-        if index != applied or self._sent == (applied, leader):
+        if self._sent == (self.last, leader):
             return None
-        self._sent = (applied, leader)
-        return Mark(index, origin, chain)
+        self._sent = (self.last, leader)
+        return Mark(*self._ring[self.last % len(self._ring)])
 
     def receive(self, sender: MemberId, mark: Mark) -> None:
         """A member told its chain."""
-        index, origin, chain = self._ring[mark.index % RING_SIZE]
+        if mark.index > self.last:
+            self._early[sender] = mark
+            return
+        index, origin, chain = self._ring[mark.index % len(self._ring)]
         if index != mark.index or origin != mark.origin:
             return
         told = self._told.setdefault(sender, _Told())

@@ -115,6 +115,32 @@ class Unreachable:
     member_id: MemberId
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """This peer's process has ended: its connections broke in both directions, and its host then
+    refused a new one. Silence is not enough, a machine or a network may just be slow.
+    """
+
+    member_id: MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLevel:
+    """A member told on connecting what it understands; see ``levels``."""
+
+    member_id: MemberId
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """All rows were read again, as they were at this index; see ``divergence``."""
+
+    index: Index
+    compacted: int
+    digest: int
+
+
 Input = (
     Tick
     | PeerMessage
@@ -128,6 +154,9 @@ Input = (
     | SnapshotSent
     | TransferLeadership
     | Unreachable
+    | Gone
+    | PeerLevel
+    | Scrubbed
 )
 
 

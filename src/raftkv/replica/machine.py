@@ -49,6 +49,7 @@ from raftkv.replica.commands import (
     decode_v2,
     decode_v2_checked,
 )
+from raftkv.replica.levels import CHAIN_OVER_ALL, FIRST_LEVEL
 from raftkv.store.alarms import Alarms
 from raftkv.store.errors_v2 import RAFT_INTERNAL, V2Error
 from raftkv.store.mvcc import Change, KeyValueStore
@@ -127,9 +128,12 @@ class Machine:
         self._rows: list[Change] = []
         self.chain = 0
         self.chain_origin = 0
+        self.level = FIRST_LEVEL
         """See ``StateMachine``."""
         self.counts_v2: dict[tuple[str, bool], int] = {}
         """How often this member carried out a v2 action, by action and success."""
+        self.scrub = (Index(0), 0)
+        """Index and revision of the last wish to read all rows again."""
         self._index = Index(0)
         self._term = Term(0)
         self._note_guards()
@@ -312,6 +316,9 @@ class Machine:
                 return self._apply_login(command)
             if kind in (CommandKind.ALARM, CommandKind.MEMBER_ALARM):
                 return self._apply_alarm(command)
+            if kind == CommandKind.SCRUB:
+                self.scrub = (self._index, self.kv.revision)
+                return None
             if kind in _LEASE_KINDS:
                 return self._apply_lease(kind, command)
         except (RequestError, V2Error, V2AuthError) as error:
@@ -387,9 +394,15 @@ class Machine:
         text = f"{event.store_index} {event.action} {node.key} {node.value}"
         self.chain = crc32(text.encode(errors="surrogatepass"), self.chain)
 
+    def _chain_other(self, command: bytes, size: int) -> None:
+        """Chain a command that writes no row of a key, and how much there is after it."""
+        if self.level >= CHAIN_OVER_ALL:
+            self.chain = crc32(size.to_bytes(8, "big"), crc32(command, self.chain))
+
     def _apply_auth(self, op: AuthOp, data: bytes) -> tuple[int, bytes]:
         request = decode(REQUESTS[op], data)
         self.auth.apply(op, request)
+        self._chain_other(data, self.auth.revision)
         self._note_guards()
         if op is AuthOp.DISABLE:
             self.tokens.clear()
@@ -399,6 +412,7 @@ class Machine:
 
     def _apply_v2_auth(self, data: bytes) -> Answer:
         answer = self.v2_auth.apply(V2AuthOp(data[1]), json.loads(data[2:]))
+        self._chain_other(data, self.v2_auth.revision)
         self._note_guards()
         return answer
 
@@ -421,6 +435,7 @@ class Machine:
             concerned = True
         else:
             concerned = self.alarms.deactivate(member, kind)
+        self._chain_other(data, len(self.alarms.active))
         self._note_guards()
         return self.kv.revision, b"\1" if concerned else b""
 
@@ -443,6 +458,7 @@ class Machine:
             if not lessor.is_void(term, self._term):
                 for lease_id, left_s in left:
                     lessor.checkpoint(lease_id, left_s)
+        self._chain_other(data, len(lessor.leases))
         return self.kv.revision, b""
 
     def _delete_keys(self, keys: list[bytes]) -> None:

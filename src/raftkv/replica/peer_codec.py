@@ -41,6 +41,7 @@ from raftkv.raft.messages import (
     PreVoteReply,
     ReadIndex,
     ReadIndexReply,
+    RowsMark,
     Snapshot,
     StaleTerm,
     TimeoutNow,
@@ -97,6 +98,7 @@ _KINDS: Final[dict[type, int]] = {
     LeaseReply: 20,
     Mark: 21,
     Diverged: 22,
+    RowsMark: 23,  # from level 2 on
 }
 _APPEND_KIND: Final = 1
 
@@ -192,6 +194,8 @@ def _encode_body(message: Message) -> bytes:
         return _Q.pack(message.term)
     if isinstance(message, Mark):
         return _QQQ.pack(message.index, message.origin, message.chain)
+    if isinstance(message, RowsMark):
+        return _QQQ.pack(message.index, message.compacted, message.digest)
     if isinstance(message, Diverged):
         return _Q.pack(message.index)
     if isinstance(message, TransferRequest):
@@ -263,6 +267,7 @@ _DECODERS: Final[dict[int, Callable[[bytes], Message]]] = {
     20: lambda body: LeaseReply(*_decode_rows(body, _ANSWER)),
     21: lambda body: Mark(*_QQQ.unpack(body)),
     22: lambda body: Diverged(*_Q.unpack(body)),
+    23: lambda body: RowsMark(*_QQQ.unpack(body)),
 }
 
 

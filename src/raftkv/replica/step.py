@@ -24,6 +24,7 @@ from raftkv.raft.messages import (
     Mark,
     ReadIndex,
     ReadIndexReply,
+    RowsMark,
     TransferRequest,
 )
 from raftkv.raft.read_index import ReadRequest
@@ -34,7 +35,7 @@ from raftkv.replica.applying import Applier
 from raftkv.replica.batch import decode_header, encode_batch
 from raftkv.replica.booting import boot_core
 from raftkv.replica.commands import CommandKind, encode_alarm
-from raftkv.replica.divergence import PATIENCE_ELECTIONS
+from raftkv.replica.divergence import PATIENCE_ELECTIONS, SCRUBS_KEPT, Divergence
 from raftkv.replica.effects import (
     Effects,
     InstallSnapshot,
@@ -46,12 +47,15 @@ from raftkv.replica.effects import (
 from raftkv.replica.inputs import (
     AskLeases,
     Boot,
+    Gone,
     Input,
+    PeerLevel,
     PeerMessage,
     Persisted,
     Propose,
     ProposeMembership,
     Read,
+    Scrubbed,
     SnapshotInstalled,
     SnapshotSent,
     Synced,
@@ -60,7 +64,9 @@ from raftkv.replica.inputs import (
     Unreachable,
 )
 from raftkv.replica.leases import LeaseAnswer, LeaseRound, Leases, Rows
+from raftkv.replica.levels import LEVEL, find_level
 from raftkv.replica.membership import encode_change
+from raftkv.replica.newcomers import Newcomers
 from raftkv.replica.proposals import PendingBatch, Proposals
 from raftkv.replica.reads import Reads
 from raftkv.replica.transfers import Transfers
@@ -71,6 +77,8 @@ from raftkv.values import (
     EntryKind,
     Index,
     MemberId,
+    MembershipChange,
+    MembershipChangeKind,
 )
 
 
@@ -82,13 +90,18 @@ class Replica(ReplicaViews):
     """
 
     __slots__ = (
+        "_ask_level_at",
         "_effects",
         "_handlers",
         "_incarnation",
         "_is_tick",
         "_leadership",
         "_leases",
+        "_level",
+        "_levels",
+        "_newcomers",
         "_reads",
+        "_scrubs",
         "_settings",
         "_synced",
         "_tick",
@@ -102,8 +115,11 @@ class Replica(ReplicaViews):
         machine: StateMachine,
         seed: int,
         lease_extra_ms: int = 1000,
+        level: int = LEVEL,
     ) -> None:
-        """``lease_extra_ms``: one election time-out; see ``lease.clock``."""
+        """``lease_extra_ms``: one election time-out; see ``lease.clock``. ``level``: what this
+        member understands.
+        """
         self.member_id = boot.member_id
         self._settings = settings
         self._incarnation = boot.incarnation
@@ -112,6 +128,12 @@ class Replica(ReplicaViews):
         self._reads = Reads(boot.incarnation)
         self._leases = Leases(lambda: machine.lessor, lease_extra_ms)
         self._transfers = Transfers(2 * settings.election_ticks)
+        self._newcomers = Newcomers(settings.newcomer_ticks)
+        self._scrubs = Divergence(SCRUBS_KEPT)
+        self._level = level
+        self._ask_level_at = 0
+        self._levels: dict[MemberId, int] = {}
+        """What the others said they understand."""
         self._tick = 0
         self._is_tick = False
         self._synced: int = boot.applied
@@ -128,11 +150,14 @@ class Replica(ReplicaViews):
             SnapshotSent: self._take_snapshot_sent,
             TransferLeadership: self._take_transfer,
             Unreachable: self._take_unreachable,
+            Gone: self._take_gone,
+            PeerLevel: self._take_peer_level,
+            Scrubbed: self._take_scrubbed,
         }
         self._core = boot_core(settings, boot, Chance(seed))
         self._leadership = (NO_MEMBER, self._core.state.term)
         self._applier = Applier(
-            self._core, machine, self._proposals, boot.incarnation, boot.applied_term
+            self._core, machine, self._proposals, boot.incarnation, boot.applied_term, level
         )
         self._applier.load_state(boot.state, self._effects)
         # A member must not campaign before it has applied what it knows to be committed:
@@ -215,6 +240,8 @@ class Replica(ReplicaViews):
         state = self._core.state
         self._leadership = (state.leader_id, state.term)
         self._applier.divergence.forget_others()
+        self._scrubs.forget_others()
+        self._newcomers.forget()
         self._effects.leadership_changed = True
         self._effects.membership_done.extend(self._transfers.take_reached(state.leader_id))
 
@@ -232,6 +259,7 @@ class Replica(ReplicaViews):
         expired += self._leases.expire(oldest_tick)
         self._follow_leadership()
         self._compare_states()
+        self._tend_membership()
         self._effects.propose += self._leases.tick(tick.clock_ms)
         if expired:
             known = self._core.state.leader_id != NO_MEMBER
@@ -262,6 +290,10 @@ class Replica(ReplicaViews):
         elif isinstance(message, Mark):
             if isinstance(self._core.role, Leader):
                 self._applier.divergence.receive(received.sender, message)
+        elif isinstance(message, RowsMark):
+            if isinstance(self._core.role, Leader):
+                mark = Mark(message.index, message.compacted, message.digest)
+                self._scrubs.receive(received.sender, mark)
         elif isinstance(message, Diverged) and received.sender == self.leader_id:
             self._effects.diverged_at = message.index
 
@@ -272,6 +304,27 @@ class Replica(ReplicaViews):
         role = self._core.role
         if isinstance(role, Leader):
             role.note_unreachable(lost.member_id)
+
+    def _take_gone(self, gone: Gone) -> None:
+        self._core.note_gone(gone.member_id)
+
+    def _take_peer_level(self, told: PeerLevel) -> None:
+        self._levels[told.member_id] = told.level
+
+    def _tend_membership(self) -> None:
+        """As leader, make the changes that nobody has to ask for."""
+        role, state = self._core.role, self._core.state
+        if not isinstance(role, Leader) or state.log.applied < role.first_index:
+            return
+        view = self._applier.membership.view
+        change = self._newcomers.next_change(self._tick, role, view)
+        if change is not None:
+            self._propose(EntryKind.MEMBERSHIP, (encode_change(change),), ())
+        level = find_level(view.level, self._level, role.progress, self._levels)
+        if level > view.level and self._tick >= self._ask_level_at:
+            self._ask_level_at = self._tick + self._settings.election_ticks
+            change = MembershipChange(MembershipChangeKind.RAISE_LEVEL, level=level)
+            self._propose(EntryKind.MEMBERSHIP, (encode_change(change),), ())
 
     # ---- proposals -------------------------------------------------------------------
 
@@ -332,7 +385,8 @@ class Replica(ReplicaViews):
         self._reject(tokens, Rejection.LEADER_CHANGED)
 
     def _reject(self, tokens: Sequence[object], reason: Rejection, detail: str = "") -> None:
-        self._effects.rejected.append(Rejected(tokens, reason, detail))
+        if tokens:  # nobody waits for this member's own changes
+            self._effects.rejected.append(Rejected(tokens, reason, detail))
 
     # ---- reads and transfers ---------------------------------------------------------
 
@@ -477,12 +531,23 @@ class Replica(ReplicaViews):
     def _compare_states(self) -> None:
         """Tell the leader what this member has, or judge what others told (see ``divergence``)."""
         state = self._core.state
-        divergence = self._applier.divergence
-        if not isinstance(self._core.role, Leader):
-            mark = divergence.next_mark(state.log.applied, state.leader_id)
-            if mark is not None and state.leader_id != NO_MEMBER:
-                state.outputs.send(state.leader_id, mark)
-            return
+        leader = state.leader_id
+        if isinstance(self._core.role, Leader):
+            self._judge(self._applier.divergence)
+            self._judge(self._scrubs)
+        elif leader != NO_MEMBER:
+            mark = self._applier.divergence.next_mark(leader)
+            if mark is not None:
+                state.outputs.send(leader, mark)
+            rows = self._scrubs.next_mark(leader)
+            if rows is not None and rows.index:
+                state.outputs.send(leader, RowsMark(rows.index, rows.origin, rows.chain))
+
+    def _take_scrubbed(self, scrubbed: Scrubbed) -> None:
+        self._scrubs.note(scrubbed.index, scrubbed.compacted, scrubbed.digest)
+
+    def _judge(self, divergence: Divergence) -> None:
+        state = self._core.state
         verdict = divergence.judge(
             self.member_id, state.voters, PATIENCE_ELECTIONS * self._settings.election_ticks
         )

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from etcdwire.errors import RequestError
 from etcdwire.messages import AlarmType
 from raftkv.api.v3_watch import WatchStream
 from raftkv.replica.commands import CommandKind, encode_alarm, encode_compact, encode_expire
 from raftkv.replica.effects import Rejected
-from raftkv.replica.inputs import ProposeMembership
+from raftkv.replica.inputs import ProposeMembership, Scrubbed
+from raftkv.replica.levels import SCRUBS
 from raftkv.store.auto_compaction import AutoCompaction
+from raftkv.store.hashes import KeyValueHash
 from raftkv.values import NO_MEMBER, Member, MembershipChange, MembershipChangeKind
 
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ class Chores:
         self._sweep_tokens_at_ms = 0
         self._led_at_ms = monotonic_ms()
         self._progress_at_ms = self._led_at_ms + config.progress_ms
+        self._scrub_at_ms = self._led_at_ms + config.scrub_ms
+        self._scrubbing = machine.scrub
+        self._rows: KeyValueHash | None = None
         self._compaction = AutoCompaction(config.compaction_mode, config.compaction_retention)
 
     def tick(self) -> None:
@@ -54,6 +60,7 @@ class Chores:
         self._watch_quota()
         self._compact()
         self._tell_watches()
+        self._scrub()
 
     def _propose(self, name: str, command: bytes) -> None:
         """Propose, at most once at a time for each chore."""
@@ -150,6 +157,35 @@ class Chores:
         if revision > kv.compact_revision:
             _LOG.info("compacting up to revision %d", revision)
             self._propose("compaction", encode_compact(revision, CommandKind.MEMBER_COMPACT))
+
+    def _scrub(self) -> None:
+        """As leader, ask for a scrub now and then; as anybody, read some rows of one under way."""
+        driver = self._driver
+        machine = driver.machine
+        now = monotonic_ms()
+        if driver.config.scrub_ms and now >= self._scrub_at_ms:
+            self._scrub_at_ms = now + driver.config.scrub_ms
+            if self._leads and driver.membership.level >= SCRUBS:
+                self._propose("scrub", bytes((CommandKind.SCRUB,)))
+        if machine.scrub != self._scrubbing:
+            self._scrubbing = machine.scrub
+            index, revision = machine.scrub
+            self._rows = None
+            if revision > machine.kv.compact_revision:
+                self._rows = KeyValueHash(machine.kv, revision)
+        rows = self._rows
+        if rows is None:
+            return
+        try:
+            if not rows.is_of(machine.kv):
+                self._rows = None  # a snapshot took the place of all rows
+            elif rows.step():
+                self._rows = None
+                index = self._scrubbing[0]
+                driver.feed(Scrubbed(index, rows.compact_revision, rows.value))
+                _LOG.info("scrubbed the rows of revision %d", rows.revision)
+        except RequestError:
+            self._rows = None  # compacted meanwhile
 
 
 class OwnToken:

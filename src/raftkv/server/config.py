@@ -97,6 +97,8 @@ class Config:
     enable_v2: bool
     enable_gateway: bool
     strict_reconfig: bool
+    new_voters_wait: bool
+    newcomer_timeout_s: int
     force_new_cluster: bool
     proxy: ProxySettings
     cors: frozenset[str]
@@ -104,6 +106,8 @@ class Config:
     log_level: str
     bcrypt_cost: int
     progress_ms: int
+    scrub_ms: int
+    """Between two scrubs; 0 for none."""
     compaction_mode: Mode
     compaction_retention: int
     """Milliseconds or revisions; 0 for never."""
@@ -167,6 +171,8 @@ def check(raw: RawConfig) -> Config:
         enable_v2=raw.switch("enable-v2"),
         enable_gateway=raw.switch("enable-grpc-gateway"),
         strict_reconfig=raw.switch("strict-reconfig-check"),
+        new_voters_wait=raw.switch("new-voters-wait"),
+        newcomer_timeout_s=_newcomer_timeout_s(raw),
         force_new_cluster=raw.switch("force-new-cluster"),
         proxy=_proxy_settings(raw),
         cors=_cors(raw),
@@ -174,6 +180,7 @@ def check(raw: RawConfig) -> Config:
         log_level=level,
         bcrypt_cost=_bcrypt_cost(raw),
         progress_ms=_progress_ms(raw),
+        scrub_ms=_scrub_ms(raw),
         compaction_mode=mode,
         compaction_retention=retention,
         auth_token_ttl_s=max(raw.number("auth-token-ttl"), 1),
@@ -244,6 +251,16 @@ def _auto_compaction(raw: RawConfig) -> tuple[Mode, int]:
     if mode is Mode.REVISION:
         raise ConfigError(f"{where} {retention!r} is no number of revisions")
     return mode, int(tokens.parse_duration_s(retention, where) * 1000)
+
+
+def _newcomer_timeout_s(raw: RawConfig) -> int:
+    name = "new-voter-timeout"
+    return max(int(tokens.parse_duration_s(raw.text(name), f"--{name}")), 1)
+
+
+def _scrub_ms(raw: RawConfig) -> int:
+    name = "experimental-corrupt-check-time"
+    return int(tokens.parse_duration_s(raw.text(name), f"--{name}") * 1000)
 
 
 def _progress_ms(raw: RawConfig) -> int:

@@ -14,7 +14,7 @@ import random
 import secrets
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar, cast
 
@@ -35,7 +35,9 @@ from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
 from raftkv.replica.inputs import (
     AskLeases,
+    Gone,
     Input,
+    PeerLevel,
     PeerMessage,
     Persisted,
     Propose,
@@ -97,6 +99,7 @@ class Driver:
         self.enable_v2 = config.enable_v2
         self.enable_gateway = config.enable_gateway
         self.strict_reconfig = config.strict_reconfig
+        self.new_voters_wait = config.new_voters_wait
         self.limits = Limits(config.max_txn_ops, config.max_request_bytes, config.quota_bytes)
         self.figures = Figures(methods=new_method_counters(), started_s=time.time())
         self.headers = HeaderEncoder(self.cluster_id, self.member_id)
@@ -118,6 +121,7 @@ class Driver:
         """(reason, exit code): ends the process."""
         self._known_peers = {member.member_id: member for member in known_peers}
         self.replica = _make_replica(config, opened)
+        self._level = self.replica.membership.level
         self._commands: list[bytes] = []
         self._tokens: list[object] = []
         self._reads: list[object] = []
@@ -126,6 +130,8 @@ class Driver:
         self._is_scheduled = False
         self._parked: deque[tuple[float, bytes, Token]] = deque()
         self._links: dict[MemberId, PeerLink] = {}
+        self._incoming: Counter[MemberId] = Counter()
+        """Open connections by which peers send their messages."""
         self._notify_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self._log = LogThread(opened.wal, self._notify_fd, self.figures.log_sync)
         self.flushing = Flushing(self, self._notify_fd, opened.boot.applied)
@@ -264,6 +270,7 @@ class Driver:
             self.traffic.install(effects.install_snapshot)
         if effects.membership_changed:
             self._update_links()
+            self._note_level()
         if effects.leadership_changed:
             self._note_leader()
         if effects.diverged_at:
@@ -314,6 +321,12 @@ class Driver:
             owed, history.deliveries = history.deliveries, []
             for waiter, event in owed:
                 _deliver_v2(waiter, event)
+
+    def _note_level(self) -> None:
+        level = self.replica.membership.level
+        if level != self._level:
+            self._level = level
+            _LOG.info("all members understand level %d: it is in use from now on", level)
 
     def _note_leader(self) -> None:
         leader = self.replica.leader_id
@@ -537,6 +550,30 @@ class Driver:
         """The connection to a peer broke."""
         self.feed(Unreachable(member_id))
 
+    def peer_level(self, member_id: MemberId, level: int) -> None:
+        """A peer told what it understands."""
+        self.feed(PeerLevel(member_id, level))
+
+    def peer_trouble(self, member_id: MemberId) -> str:
+        """Why a member cannot be reached; empty when it can."""
+        link = self._links.get(member_id)
+        return link.trouble if link is not None else ""
+
+    def peer_refuses(self, member_id: MemberId) -> None:
+        """Nobody listens at a peer's address any more: its process ended, unless it still talks
+        to us (its advertised address may be wrong).
+        """
+        if not self._incoming[member_id]:
+            self.feed(Gone(member_id))
+
+    def incoming_opened(self, member_id: MemberId) -> None:
+        """A peer connected for its messages."""
+        self._incoming[member_id] += 1
+
+    def incoming_closed(self, member_id: MemberId) -> None:
+        """Such a connection ended."""
+        self._incoming[member_id] -= 1
+
     def removed_by(self, member_id: MemberId) -> None:
         """A peer answered that this member was removed."""
         if self.replica.membership.members:
@@ -563,6 +600,7 @@ def _make_replica(config: Config, opened: Opened) -> Replica:
     settings = RaftSettings(
         election_ticks=max(config.election_ms // config.heartbeat_ms, 2),
         retain_entries=min(config.snapshot_count, 5000),
+        newcomer_ticks=config.newcomer_timeout_s * 1000 // config.heartbeat_ms,
     )
     seed = random.SystemRandom().getrandbits(64)
     return Replica(settings, opened.boot, opened.machine, seed, config.election_ms)

@@ -70,6 +70,8 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("max-request-bytes", 1536 * 1024, "size of one request"),
     Flag("enable-v2", False, "serve the v2 API"),
     Flag("strict-reconfig-check", True, "refuse membership changes that could cost the quorum"),
+    Flag("new-voters-wait", True, "a new voter has no vote until it caught up; false: as in etcd"),
+    Flag("new-voter-timeout", "10m", "after it a new voter that never came is dropped"),
     Flag("proxy", "off", "pass v2 requests on to the members: off, on or readonly"),
     Flag("proxy-failure-wait", 5000, "milliseconds for which a member that failed is left alone"),
     Flag("proxy-refresh-interval", 30000, "milliseconds between two looks at the member list"),
@@ -92,6 +94,9 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("auto-compaction-mode", "periodic", "what the retention counts: periodic or revision"),
     Flag("auto-compaction-retention", "0", "hours, a duration, or revisions; 0 keeps all history"),
     Flag("experimental-watch-progress-notify-interval", "10m", "between notices to quiet watches"),
+    Flag(
+        "experimental-corrupt-check-time", "1h", "between two comparisons of all rows; 0s: never"
+    ),
     Flag("bcrypt-cost", 10, "binary logarithm of the rounds of password hashing, 4 to 31"),
     Flag("config-file", "", "a YAML file instead of all other flags"),
 )
@@ -106,7 +111,6 @@ REFUSED: Final[dict[str, str]] = {
     "enable-pprof": "there is no Go runtime to profile",
     "debug": "use --log-level debug",
     "experimental-initial-corrupt-check": "members always compare what they applied",
-    "experimental-corrupt-check-time": "members always compare what they applied",
     "experimental-enable-v2v3": "v2 and v3 are separate stores here",
     "experimental-backend-bbolt-freelist-type": "the backend is LMDB, not bbolt",
     "experimental-enable-lease-checkpoint": "what is left of leases is always noted",

@@ -3,17 +3,21 @@ r"""The peer plane: one outgoing connection per member for messages, more for sn
 A connection begins with a magic line and one JSON line that says who calls whom:
 
     RKVPEER1\n
-    {"kind": "messages" | "snapshot", "cluster": hex, "from": hex, "to": hex}\n
+    {"kind": "messages" | "snapshot", "cluster": hex, "from": hex, "to": hex, "level": 2}\n
 
-and the acceptor answers one JSON line, ``{"ok": true}`` or ``{"error": ...}``. Frames of
+and the acceptor answers one JSON line, ``{"ok": true, "level": 2}`` or ``{"error": ...}``. The
+level is what a member understands (``replica.levels``); the first version does not tell one. Who
+understands less than the cluster agreed on is refused. Frames of
 ``peer_codec`` follow, one way. Anything else on this port is plain HTTP (``/members``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
@@ -21,10 +25,11 @@ from urllib.parse import urlsplit
 
 from raftkv.api.figures import Figures
 from raftkv.raft.messages import Message
+from raftkv.replica.levels import FIRST_LEVEL, LEVEL
 from raftkv.replica.peer_codec import FrameReader, PeerProtocolError, encode_frame
 from raftkv.server.guard import Guard
 from raftkv.server.tls import PEER_SERVER_NAME
-from raftkv.values import ClusterId, Member, MemberId
+from raftkv.values import ClusterId, Member, MemberId, Membership
 
 MAGIC: Final = b"RKVPEER1\n"
 HELLO_BYTES_MAX: Final = 4096
@@ -55,8 +60,24 @@ class PeerHost(Protocol):
     def receive_messages(self, sender: MemberId, messages: list[Message]) -> None:
         """Messages of a peer whose identity was checked."""
 
+    @property
+    def membership(self) -> Membership:
+        """The applied membership."""
+
+    def peer_level(self, member_id: MemberId, level: int) -> None:
+        """A peer told what it understands."""
+
     def peer_lost(self, member_id: MemberId) -> None:
         """The connection to this peer broke."""
+
+    def peer_refuses(self, member_id: MemberId) -> None:
+        """The connection to this peer broke, and nobody listens at its address any more."""
+
+    def incoming_opened(self, member_id: MemberId) -> None:
+        """A peer connected for its messages."""
+
+    def incoming_closed(self, member_id: MemberId) -> None:
+        """Such a connection ended."""
 
     def removed_by(self, member_id: MemberId) -> None:
         """A peer says that this member was removed."""
@@ -85,6 +106,7 @@ def hello(kind: str, host: PeerHost, to: MemberId) -> bytes:
         "cluster": f"{host.cluster_id:x}",
         "from": f"{host.member_id:x}",
         "to": f"{to:x}",
+        "level": LEVEL,
     }
     return MAGIC + json.dumps(line).encode() + b"\n"
 
@@ -107,6 +129,8 @@ class PeerLink(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._is_accepted = False
+        self._is_broken = False
+        """A connection that stood has broken, and what follows is not known yet."""
         self._answer = b""
         self._gathered: list[bytes] = []
         self._delay_s = RECONNECT_FIRST_S
@@ -115,6 +139,7 @@ class PeerLink(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._said = ""
+        """What is wrong with this connection; empty while it stands."""
         self._figures = host.figures.peer(member_id)
         self.connect()
 
@@ -140,6 +165,9 @@ class PeerLink(asyncio.Protocol):
             )
         except (OSError, ssl.SSLError, asyncio.TimeoutError) as error:
             self._say(f"cannot reach peer {self._member_id:x} at {url.geturl()}: {error}")
+            if self._is_broken and is_refusal(error):
+                self._host.peer_refuses(self._member_id)
+            self._is_broken = False
             self._retry()
 
     def _say(self, text: str) -> None:
@@ -171,8 +199,13 @@ class PeerLink(asyncio.Protocol):
         if b"\n" not in self._answer or len(self._answer) > HELLO_BYTES_MAX:
             return
         answer = _read_json(self._answer)
+        level = _read_level(answer)
+        if answer.get("ok") and level < self._host.membership.level:
+            answer = {"error": _describe_level(level, self._host)}
         if answer.get("ok"):
+            self._host.peer_level(self._member_id, level)
             self._is_accepted = True
+            self._is_broken = False
             self._delay_s = RECONNECT_FIRST_S
             self._said = ""
             _LOG.info("established connection with peer %x", self._member_id)
@@ -192,6 +225,7 @@ class PeerLink(asyncio.Protocol):
         self._gathered.clear()
         if was_accepted and not self._is_closed:
             self._figures.send_failures += 1
+            self._is_broken = True
             self._host.peer_lost(self._member_id)
         self._retry()
 
@@ -211,6 +245,11 @@ class PeerLink(asyncio.Protocol):
             self._figures.sent_bytes += len(data)
             transport.write(data)
         gathered.clear()
+
+    @property
+    def trouble(self) -> str:
+        """Why this member cannot be reached; empty when it can."""
+        return "" if self._is_accepted else self._said
 
     def use_context(self, context: ssl.SSLContext | None) -> None:
         """Connect with this from the next attempt on."""
@@ -284,6 +323,8 @@ class PeerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was under way."""
         self._group.open.discard(self)
+        if self._reader is not None:
+            self._host.incoming_closed(self._sender)
         if self._plain is not None:
             self._plain.connection_lost(exc)
         if self._incoming is not None:
@@ -339,7 +380,7 @@ class PeerConnection(asyncio.Protocol):
             return
         introduction = _read_json(line)
         problem = self._check(introduction)
-        answer: dict[str, Any] = {"error": problem} if problem else {"ok": True}
+        answer: dict[str, Any] = {"error": problem} if problem else {"ok": True, "level": LEVEL}
         if self._transport is not None:
             self._transport.write(json.dumps(answer).encode() + b"\n")
         if problem:
@@ -351,6 +392,7 @@ class PeerConnection(asyncio.Protocol):
             self._incoming = self._host.open_incoming(self._sender)
         else:
             self._reader = FrameReader()
+            self._host.incoming_opened(self._sender)
         if rest:
             self.data_received(rest)
 
@@ -368,6 +410,9 @@ class PeerConnection(asyncio.Protocol):
             return "removed"
         if to != host.member_id:
             return f"this is member {host.member_id:x}, not {to:x}"
+        level = _read_level(introduction)
+        if level < host.membership.level:
+            return _describe_level(level, host)
         tls = self._transport.get_extra_info("ssl_object") if self._transport else None
         if not self._group.is_member_context(tls):
             return f"a member asks for the server name {PEER_SERVER_NAME!r} (SNI)"
@@ -416,12 +461,35 @@ class PeerConnection(asyncio.Protocol):
             self._transport.close()
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether every address that was tried refused, so that surely nobody listens.
+
+    For a name with several addresses asyncio puts all errors into the text of one.
+    """
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    numbers = re.findall(r"\[Errno (\d+)\]", str(error))
+    return bool(numbers) and all(int(number) == errno.ECONNREFUSED for number in numbers)
+
+
 def certificate_names(certificate: dict[str, Any]) -> frozenset[str]:
     """Common name, DNS names and addresses of a certificate as ``ssl`` presents it."""
     names = {value for kind, value in certificate.get("subjectAltName", ())}
     for rdn in certificate.get("subject", ()):
         names.update(value for key, value in rdn if key == "commonName")
     return frozenset(names)
+
+
+def _read_level(line: dict[str, Any]) -> int:
+    level = line.get("level", FIRST_LEVEL)
+    return level if isinstance(level, int) else FIRST_LEVEL
+
+
+def _describe_level(level: int, host: PeerHost) -> str:
+    return (
+        f"the version of this member is too old: it understands level {level}, the cluster is at "
+        f"{host.membership.level}"
+    )
 
 
 def _read_json(line: bytes) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class KeyValueHash:
         self._next = 0
         self._crc = crc32c(b"key")
 
+    def is_of(self, store: KeyValueStore) -> bool:
+        """Whether this store's rows are hashed."""
+        return self._store is store
+
     @property
     def value(self) -> int:
         """The hash, once ``step`` has said that it is done."""

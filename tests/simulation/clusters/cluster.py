@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from raftkv.raft.messages import Message
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, SendSnapshot
+from raftkv.replica.inputs import PeerLevel
+from raftkv.replica.levels import LEVEL
 from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
 from raftkv.values import Member, MemberId
 from tests.simulation.clusters.clients import Clients
@@ -25,6 +27,7 @@ OPERATIONS_MIN = 200
 FAULTS_MIN = 5
 CONVERGE_WITHIN = 30 * SECOND
 LEASES_END_WITHIN = 20 * SECOND
+NEWCOMERS_END_WITHIN = 20 * SECOND
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Cluster:
             retain_entries=world.choose([0, 2, 10, 50, 1000]),
             retain_bytes=world.choose([500, 1 << 20]),
             proposal_ticks=world.between(15, 60),
+            newcomer_ticks=world.choose([20, 200, 2000]),
         )
 
     # ---- running ---------------------------------------------------------------------
@@ -122,6 +126,7 @@ class Cluster:
             world.run_until(world.now + SECOND // 2)
         self.clients.check_answers()
         self._check_leases_end()
+        self._check_newcomers_end()
         self.watching.durability.check_end(self._ends())
 
     def _check_leases_end(self) -> None:
@@ -131,6 +136,28 @@ class Cluster:
             if self.world.now >= give_up:
                 raise Violation("liveness: leases that nobody keeps alive do not end")
             self.world.run_until(self.world.now + SECOND)
+
+    def _check_newcomers_end(self) -> None:
+        """Whoever waits for its vote gets it, or is dropped; the level is what all understand."""
+        running = [m for m in self.members.values() if m.is_running]
+        for number, member in enumerate(running):
+            for other in running[:number]:
+                self._exchange_levels(member, other)
+        give_up = self.world.now + NEWCOMERS_END_WITHIN
+        while not self._has_no_newcomers():
+            if self.world.now >= give_up:
+                raise Violation("liveness: a new voter waits for ever, or the level does not rise")
+            self.world.run_until(self.world.now + SECOND)
+
+    def _has_no_newcomers(self) -> bool:
+        members = self._current_members()
+        level = min(m.level for m in members)
+        return all(
+            m.replica is not None
+            and m.replica.membership.level == level
+            and not any(known.wants_vote for known in m.replica.membership.members.values())
+            for m in members
+        )
 
     def _current_members(self) -> list[SimulatedMember]:
         """Members of the newest membership that run; others may know less for ever."""
@@ -166,7 +193,7 @@ class Cluster:
         for member in members:
             disk = self._make_disk()
             disk.log.write(Persist(0, hard_state, entries, None, must_sync=True))
-            self._add_member(member.member_id, disk)
+            self._add_member(member.member_id, disk, self.world.choose([LEVEL, LEVEL - 1]))
 
     def _start_new_member(self, member_id: int) -> None:
         self._add_member(member_id, self._make_disk())
@@ -176,7 +203,7 @@ class Cluster:
         disk.latency_max = self.world.choose([1, 5, 30]) * MILLISECOND
         return disk
 
-    def _add_member(self, member_id: int, disk: Disk) -> None:
+    def _add_member(self, member_id: int, disk: Disk, level: int = LEVEL) -> None:
         member = SimulatedMember(
             self.world,
             self.network,
@@ -186,6 +213,7 @@ class Cluster:
             member_id,
             disk,
             tick=self.world.between(45, 55) * MILLISECOND,
+            level=level,
         )
         self.members[member_id] = member
         member.start()
@@ -204,6 +232,17 @@ class Cluster:
                 if member_id not in self.members:
                     self._start_new_member(member_id)
             self.faults.on_membership_changed(member)
+
+    def on_start(self, member: SimulatedMember) -> None:
+        """Connections come to stand, and both sides tell what they understand."""
+        for other in list(self.members.values()):
+            if other is not member and other.is_running and self.world.happens(0.8):
+                self._exchange_levels(member, other)
+
+    def _exchange_levels(self, member: SimulatedMember, other: SimulatedMember) -> None:
+        for listener, teller in ((member, other), (other, member)):
+            told = PeerLevel(MemberId(teller.member_id), teller.level)
+            self.world.after(self.world.between(1, 50) * MILLISECOND, listener.submit, told)
 
     # ---- transport -------------------------------------------------------------------
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from raftkv.replica.inputs import Gone
+from raftkv.replica.levels import LEVEL
+from raftkv.values import MemberId
 from tests.simulation.clusters.member import SimulatedMember
 from tests.simulation.clusters.network import CALM, Network, Weather
 from tests.simulation.clusters.operations import Operations
@@ -42,6 +45,7 @@ class Faults:
             (3, self._worsen_weather),
             (3, self._stall_disk),
             (2, self._pause),
+            (2, self._spread_rumour),
             (3, operations.transfer),
             (6, operations.change),
             (4, self._set_ambush),
@@ -80,11 +84,15 @@ class Faults:
 
     def _crash(self, member: SimulatedMember, down_max: int) -> None:
         member.crash()
+        if self._world.happens(0.5):
+            self._tell_gone(member)
         delay = self._world.between(20 * MILLISECOND, down_max)
         self._world.after(delay, self._restart, member)
 
     def _restart(self, member: SimulatedMember) -> None:
         if not member.is_running and not member.is_removed and self.is_active:
+            if self._world.happens(0.5):
+                member.level = LEVEL  # an upgrade
             member.start()
 
     def _crash_one(self) -> None:
@@ -125,6 +133,23 @@ class Faults:
                 100 * MILLISECOND, 3 * SECOND
             )
             self._world.tell(f"member {member.member_id} is paused")
+
+    def _tell_gone(self, member: SimulatedMember) -> None:
+        """Some of the others see that a process has ended, some later than it is back."""
+        for other in self._running():
+            if other is not member and self._world.happens(0.8):
+                delay = self._world.between(MILLISECOND, 300 * MILLISECOND)
+                gone = Gone(MemberId(member.member_id))
+                self._world.after(delay, other.submit, gone)
+
+    def _spread_rumour(self) -> None:
+        """A process is said to have ended that lives; a leader's, if there is one."""
+        running = self._running()
+        concerned = [member for member in running if member.leads] or running
+        if concerned:
+            member: SimulatedMember = self._world.choose(concerned)
+            self._world.tell(f"member {member.member_id} is said to be gone")
+            self._tell_gone(member)
 
     def _stall_disk(self) -> None:
         running = self._running()

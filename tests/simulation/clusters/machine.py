@@ -46,6 +46,7 @@ class Registers:
         self.lessor = Lessor.load(leases.items())
         self.chain = 0
         self.chain_origin = 0
+        self.level = 1
 
     def lease_rows(self) -> dict[bytes, bytes]:
         """All leases as rows of a backend."""

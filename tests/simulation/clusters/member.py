@@ -41,6 +41,9 @@ class Outcomes(Protocol):
     def on_effects(self, member: SimulatedMember, effects: Effects) -> None:
         """Results, rejections and finished reads of one step."""
 
+    def on_start(self, member: SimulatedMember) -> None:
+        """A member's process began."""
+
 
 class SimulatedMember:
     """A process that can be started and crashed, and the disk that stays."""
@@ -56,6 +59,7 @@ class SimulatedMember:
         disk: Disk,
         *,
         tick: int,
+        level: int,
     ) -> None:
         self.world = world
         self.network = network
@@ -65,6 +69,8 @@ class SimulatedMember:
         self.member_id = member_id
         self.disk = disk
         self.tick = tick
+        self.level = level
+        """What its version understands."""
         self.replica: Replica | None = None
         self.machine: Registers | None = None
         self.life = 0
@@ -116,18 +122,20 @@ class SimulatedMember:
         seed = self.world.between(1, 1 << 30)
         self._clock_offset = self.world.below(1 << 40)
         extra_ms = self.settings.election_ticks * self.tick // MILLISECOND
-        self.replica = Replica(self.settings, boot, self.machine, seed, extra_ms)
+        self.replica = Replica(self.settings, boot, self.machine, seed, extra_ms, self.level)
         self._inbox = []
         self._turn_is_due = False
         self._staged = None
         self._is_syncing = False
         self._last_told = ()
         self.world.tell(
-            f"member {self.member_id} starts (life {self.life}): term {hard.term}, log "
+            f"member {self.member_id} starts (life {self.life}, level {self.level}): "
+            f"term {hard.term}, log "
             f"{log.start}+{len(log.entries)}, applied {backend.index}"
         )
         self.world.after(self.world.below(self.tick), self._tick, self.life)
         self.world.after(FLUSH_INTERVAL, self._flush, self.life)
+        self.outcomes.on_start(self)
 
     def crash(self) -> None:
         """Stop at once; the disk keeps what it has."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 from raftkv.lease.clock import LeaseClock
@@ -19,12 +20,13 @@ from raftkv.raft.messages import AppendReply, Heartbeat, Vote
 from raftkv.raft.outputs import Outputs
 from raftkv.raft.quorum import quorum_count
 from raftkv.raft.read_index import ReadRequest, ReadRounds
+from raftkv.replica import step
 from raftkv.replica.applying import Applier
 from raftkv.replica.effects import Effects
 from raftkv.replica.sessions import Sessions
 from raftkv.values import Entry, EntryKind, HardState, Index, MemberId, Term
 
-Replacement = tuple[type, str, Callable[..., Any]]
+Replacement = tuple[type | ModuleType, str, Callable[..., Any]]
 
 DISK_MUTANTS: dict[str, frozenset[str]] = {
     "vote-not-persisted": frozenset({"vote"}),
@@ -176,6 +178,13 @@ _REPLACEMENTS: dict[str, list[Replacement]] = {
     "new-leader-gives-leases-no-time": [(LeaseClock, "start", _start_without_time)],
     "read-before-own-commit": [(Leader, "has_committed_in_term", property(_always))],  # type: ignore[list-item]
 }
+
+
+def _raise_level_alone(current: int, own: int, *_: object) -> int:
+    return max(current, own)
+
+
+_REPLACEMENTS["level-raised-over-older-members"] = [(step, "find_level", _raise_level_alone)]
 
 MUTANTS = sorted(_REPLACEMENTS)
 

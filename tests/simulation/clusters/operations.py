@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raftkv.replica.effects import Effects
 from raftkv.replica.inputs import ProposeMembership, TransferLeadership
+from raftkv.replica.levels import WAITING_VOTERS
 from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
 from tests.simulation.clusters.member import SimulatedMember
 from tests.simulation.clusters.world import World
@@ -94,6 +95,8 @@ class Operations:
             kind = MembershipChangeKind.ADD_LEARNER
             if world.happens(0.4):
                 kind = MembershipChangeKind.ADD_VOTER
+            elif replica.membership.level >= WAITING_VOTERS and world.happens(0.5):
+                target = replace(target, wants_vote=True)
         text = f"{kind.name} {target.member_id}"
         world.tell(f"operator asks member {member.member_id}: {text}")
         order = Order(text, target.member_id)

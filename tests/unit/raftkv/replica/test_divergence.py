@@ -94,3 +94,34 @@ def test_chains_of_different_origin_are_not_compared() -> None:
     cluster.members[2].machine.chain ^= 1
     cluster.members[2].machine.chain_origin = 3
     assert _stopped(_exchange(cluster, 2, 3)) == set()
+
+
+@pytest.mark.parametrize("order", ["1 2 3", "3 2 1", "2 1 3"])
+@pytest.mark.parametrize("rotten", [1, 2, 3])
+def test_row_14_a_scrub_finds_rows_that_rotted(order: str, rotten: int) -> None:
+    cluster = _found(3)
+    lines = []
+    for number in order.split():
+        lines.append(cluster.run(f"scrub {number} 5 {7 + (int(number) == rotten)}"))
+        lines.append(cluster.run(f"tick {number}\nstabilize"))
+    lines.append(cluster.run("tick 1\nstabilize"))
+    output = "\n".join(lines)
+    assert "RowsMark index=5" in output
+    assert _stopped(output) == {str(rotten)}
+
+
+def test_scrubs_that_find_the_same_stop_nobody() -> None:
+    cluster = _found(3)
+    for index in (5, 8):
+        for number in (3, 2, 1):
+            cluster.run(f"scrub {number} {index} {index}\ntick {number}\nstabilize")
+    assert _stopped(cluster.run("tick 1\nstabilize\ntick 1\nstabilize")) == set()
+
+
+def test_a_scrub_is_told_to_the_next_leader_too() -> None:
+    cluster = _found(3)
+    for number in (1, 2, 3):
+        cluster.run(f"scrub {number} 5 {7 + (number == 2)}")
+    cluster.run("transfer 1 3\nstabilize")
+    output = cluster.run("tick 2\ntick 1\nstabilize\ntick 3\nstabilize")
+    assert _stopped(output) == {"2"}

@@ -100,12 +100,54 @@ def test_an_impossible_change_cannot_be_applied() -> None:
         table().apply(change(KIND.PROMOTE, 9))
 
 
-@pytest.mark.parametrize("kind", list(KIND))
-def test_changes_come_back(kind: MembershipChangeKind) -> None:
+@pytest.mark.parametrize("wants_vote", [False, True])
+@pytest.mark.parametrize("kind", sorted(set(KIND) - {KIND.RAISE_LEVEL}))
+def test_changes_come_back(kind: MembershipChangeKind, *, wants_vote: bool) -> None:
+    urls = ("http://a", "http://b")
     wanted = MembershipChange(
-        kind, Member(MemberId((1 << 64) - 1), "näme", ("http://a", "http://b"), (), True)
+        kind, Member(MemberId((1 << 64) - 1), "näme", urls, (), True, wants_vote)
     )
     assert decode_change(encode_change(wanted)) == wanted
+
+
+def test_a_rise_of_the_level_comes_back() -> None:
+    wanted = MembershipChange(KIND.RAISE_LEVEL, level=2)
+    assert decode_change(encode_change(wanted)) == wanted
+
+
+def test_the_table_keeps_its_first_format_until_the_level_rises() -> None:
+    made = table()
+    before = made.encode()
+    assert before[0] == 1
+    assert made.find_refusal(MembershipChange(KIND.RAISE_LEVEL, level=1)) is not None
+    made.apply(MembershipChange(KIND.RAISE_LEVEL, level=2))
+    assert made.encode()[0] == 2
+    loaded = MembershipTable()
+    loaded.load(made.encode())
+    assert loaded.view == made.view
+
+
+def test_a_level_that_this_version_does_not_understand_is_refused() -> None:
+    made = table()
+    made.apply(MembershipChange(KIND.RAISE_LEVEL, level=2))
+    older = MembershipTable(understood=1)
+    with pytest.raises(InvariantViolated, match="start the newer version again"):
+        older.load(made.encode())
+    with pytest.raises(InvariantViolated, match="level 3, this version understands 2"):
+        made.apply(MembershipChange(KIND.RAISE_LEVEL, level=3))
+
+
+def test_voters_that_wait_and_learners_have_limits_of_their_own() -> None:
+    made = table()
+    for number in range(10, 14):
+        waiting = Member(MemberId(number), "", (f"http://m{number}",), wants_vote=True)
+        wanted = MembershipChange(KIND.ADD_LEARNER, waiting)
+        assert made.find_refusal(wanted) is None
+        made.apply(wanted)
+    fifth = Member(MemberId(14), "", ("http://m14",), wants_vote=True)
+    one_more = MembershipChange(KIND.ADD_LEARNER, fifth)
+    assert made.find_refusal(one_more) is ChangeRefusal.TOO_MANY_LEARNERS
+    assert made.find_refusal(change(KIND.ADD_LEARNER, 15)) is None
 
 
 def test_the_replica_state_comes_back() -> None:

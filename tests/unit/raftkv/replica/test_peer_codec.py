@@ -25,6 +25,7 @@ from raftkv.raft.messages import (
     PreVoteReply,
     ReadIndex,
     ReadIndexReply,
+    RowsMark,
     Snapshot,
     StaleTerm,
     TimeoutNow,
@@ -69,6 +70,7 @@ MESSAGES: list[Message] = [
     LeaseAsk(1, ()),
     Mark(_BIG, _BIG, 7),
     Diverged(_BIG),
+    RowsMark(_BIG, 0, 0xFFFFFFFF),
     LeaseReply(_BIG, ((0, 0), (-5, (1 << 63) - 1))),
 ]
 
