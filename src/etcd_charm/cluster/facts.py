@@ -308,6 +308,8 @@ class Facts:
     """What the leader last did about users and roles: see `access.describe_access`."""
     trust_awaited: tuple[UnitName, ...] = ()
     """Units that must trust a new related authority before this one serves with its certificate."""
+    authority_problem: str = ""
+    """Why the related authority's certificate is not used."""
     round_trip_ms: int = 0
     """The slowest round trip between two members, as recorded for all."""
     turn: Turn | None = None

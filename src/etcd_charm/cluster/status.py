@@ -124,6 +124,8 @@ def list_notes(facts: Facts) -> tuple[str, ...]:
     days = facts.engine.expires_in_days
     if days is not None and days < facts.settings.warning_days:
         notes.append("a certificate has expired" if days < 0 else f"certificate ends in {days} d")
+    if facts.authority_problem:
+        notes.append(f"no certificate of the related authority: {facts.authority_problem}")
     if facts.trust_awaited:
         notes.append(f"new authority not trusted yet by {', '.join(facts.trust_awaited)}")
     if facts.serving_url.startswith("http://"):

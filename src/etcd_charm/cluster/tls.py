@@ -110,6 +110,20 @@ def decode_signed(requests: Iterable[str], bag: Mapping[str, str]) -> ServerMate
     return None
 
 
+def decode_refusal(requests: Iterable[str], bag: Mapping[str, str]) -> str:
+    """Return the provider's word on why it does not sign the newest request; empty if it may.
+
+    The published schema and the library's model name the request differently.
+    """
+    newest = next(iter(requests), "")
+    for row in json.loads(bag.get("request_errors") or "[]"):
+        request = str(row.get("csr") or row.get("certificate_signing_request") or "")
+        if newest and _end_line(request) == _end_line(newest):
+            error = row.get("error") or row
+            return str(error.get("message") or error.get("name") or "no reason given")
+    return ""
+
+
 def split_pem(text: str) -> list[str]:
     """Return the blocks of a PEM text; what stands before the first is a comment."""
     marker = "-----BEGIN "

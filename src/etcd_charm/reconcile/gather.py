@@ -30,7 +30,12 @@ from etcd_charm.cluster.settings import (
 )
 from etcd_charm.reconcile import bags, credentials
 from etcd_charm.reconcile.goal_state import DYING, GoalState
-from etcd_charm.workload.certificates import is_certificate, is_pair, read_fingerprint
+from etcd_charm.workload.certificates import (
+    find_flaw,
+    is_certificate,
+    is_pair,
+    read_fingerprint,
+)
 from etcd_charm.workload.config_files import bracket
 from etcd_charm.workload.engine import Addresses, Authorities, Wanted
 
@@ -79,6 +84,8 @@ class JujuFacts:
     server_authorities: str
     """Related authorities that units serve with or are about to, this unit's own first: PEM."""
     trust_awaited: tuple[UnitName, ...]
+    authority_problem: str
+    """Why the related authority's answer is not used."""
 
     @property
     def server_bundle(self) -> str:
@@ -162,7 +169,8 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
     claim = bags.decode_claim(bag) if bag else None
     problems += check_engine(settings, claim.engine if claim else "")
     requests = _read_requests(charm)
-    related = _read_answer(charm, requests)
+    addresses = read_addresses(charm.model)
+    related, flaw = _read_answer(charm, requests, addresses.client)
     revoked = bags.decode_issued(bag.get(bags.REVOKED, "") if bag else "")
     ca = related.ca if related else _read_related_ca(charm)
     peers = _read_peers(relation)
@@ -174,7 +182,7 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         units=units,
         settings=settings,
         problems=problems,
-        addresses=read_addresses(charm.model),
+        addresses=addresses,
         storage=read_storage(charm.model),
         has_peer_relation=relation is not None,
         claim=claim,
@@ -200,6 +208,7 @@ def gather(charm: ops.CharmBase, goal_state: GoalState) -> JujuFacts:
         related_ca=ca,
         server_authorities=tls.join_authorities(own.get(bags.SERVER_AUTHORITIES, ""), ca, *shown),
         trust_awaited=_list_distrusting(ca, peers, units),
+        authority_problem=flaw,
     )
 
 
@@ -295,18 +304,23 @@ def _read_issued(
     return credentials.drop_ended(entries)
 
 
-def _read_answer(charm: ops.CharmBase, requests: tuple[str, ...]) -> tls.ServerMaterial | None:
+def _read_answer(
+    charm: ops.CharmBase, requests: tuple[str, ...], address: str
+) -> tuple[tls.ServerMaterial | None, str]:
+    """Return the related authority's answer to this unit, or why there is none to be used."""
     relation = charm.model.get_relation(CERTIFICATES)
+    answer, refusal = None, ""
     if relation is not None and requests:
-        signed = tls.decode_signed(requests, relation.data[relation.app])
-        if signed is not None and is_certificate(signed.ca):
-            return signed
-    answer = tls.decode_answer(charm.unit.name, _bags_of_authority(charm))
-    if answer is None or not is_pair(answer.certificate, answer.key):
-        return None
-    if not is_certificate(answer.ca):
-        return None
-    return answer
+        bag = relation.data[relation.app]
+        answer, refusal = tls.decode_signed(requests, bag), tls.decode_refusal(requests, bag)
+    if answer is None:
+        answer = tls.decode_answer(charm.unit.name, _bags_of_authority(charm))
+        if answer is not None and not is_pair(answer.certificate, answer.key):
+            return None, "its key is another certificate's"
+    if answer is None:
+        return None, f"it refused: {refusal}" if refusal else ""
+    flaw = find_flaw(answer.certificate, answer.ca, address)
+    return (None, flaw) if flaw else (answer, f"it refused: {refusal}" if refusal else "")
 
 
 def _read_related_ca(charm: ops.CharmBase) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import ops
 
 from etcd_charm.cluster import status, tls
+from etcd_charm.cluster.consumers import is_publishable
 from etcd_charm.cluster.errors import NeedsOperator, Retry
 from etcd_charm.cluster.facts import Facts
 from etcd_charm.cluster.plan import decide
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 10
 """After a step that could not be done now."""
+ELECTION_S = 5
+"""An election takes a second or two; related applications are told after it."""
 USERS_S = 1
 """Users of new consumers are the next hook's business."""
 TOKEN_BYTES = 8
@@ -137,6 +140,9 @@ class Reconciler:
         self._workload.save_absences(plan.absent_since_s)
         if has_news and juju.is_leader and plan.waiting is None:
             plan = replace(plan, waiting=Waiting("making users", WokenBy.TIMER, USERS_S))
+        if done and plan.waiting is None and not is_publishable(facts.view):
+            # The look after the step met an election, of whose end nobody else tells this unit.
+            plan = replace(plan, waiting=Waiting("an election", WokenBy.TIMER, ELECTION_S))
         if plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER:
             waiting = plan.waiting
             self._workload.schedule_wake(juju.unit, waiting.after_s, waiting.reason)
@@ -200,6 +206,7 @@ class Reconciler:
             users_gone=juju.users_gone,
             access=juju.access,
             trust_awaited=juju.trust_awaited,
+            authority_problem=juju.authority_problem,
             round_trip_ms=juju.round_trip_ms,
             turn=juju.turn,
             turn_done=juju.turn_done,

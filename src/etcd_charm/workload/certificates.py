@@ -257,6 +257,38 @@ def is_certificate(text: str) -> bool:
     return True
 
 
+def find_flaw(certificate: str, authority: str, address: str) -> str:
+    """Return why clients at an address would refuse a server's certificate; empty if they would not.
+
+    The certificate comes with what is between it and its authority. An authority's own software
+    may err here, and a certificate that nobody can verify is worse than none.
+    """
+    try:
+        leaf, *between = x509.load_pem_x509_certificates(certificate.encode())
+        root = x509.load_pem_x509_certificate(authority.encode())
+    except ValueError as error:
+        return f"it cannot be read: {error}"
+    if _normalise(address) not in _read_names(leaf):
+        return f"it is not for {address}"
+    present = leaf
+    for _ in range(len(between) + 1):
+        if _is_issued_by(present, root):
+            return ""
+        above = next((entry for entry in between if _is_issued_by(present, entry)), None)
+        if above is None:
+            break
+        present = above
+    return f"{present.issuer.rfc4514_string()} did not sign it, or is not in its chain"
+
+
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
 def read_end(certificate: str) -> dt.datetime:
     """Return when the first of a chain or bundle ends."""
     ends = x509.load_pem_x509_certificates(certificate.encode())

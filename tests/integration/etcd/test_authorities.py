@@ -6,6 +6,8 @@ story under continuous writes; nothing acknowledged may be missing at the end of
 
 import json
 import re
+import threading
+from pathlib import Path
 
 import jubilant
 import pytest
@@ -13,7 +15,6 @@ import pytest
 from tests.integration.etcd.conftest import AUTHORITY, CONSUMER, EASYRSA, ETCD
 from tests.integration.etcd.stories import (
     Keys,
-    fetch_credentials,
     is_healthy,
     list_endpoints,
     wait_healthy,
@@ -44,18 +45,42 @@ def keys(juju, folder):
     return Keys(juju, folder)
 
 
+class BundleFollower(threading.Thread):
+    """Keeps a client's `ca.crt` as a related application's is kept, so that writes go on."""
+
+    def __init__(self, juju: jubilant.Juju, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self._juju, self._folder = juju, folder
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(1.0):
+            texts = [
+                self._juju.exec("cat /etc/etcd/charm/servers.crt", unit=unit).stdout
+                for unit in ("etcd/0", "etcd/1")
+            ]
+            fresh = self._folder / ".ca.crt"
+            fresh.write_text("\n".join(texts) + "\n")
+            fresh.replace(self._folder / "ca.crt")
+
+    def stop(self) -> None:
+        """End after the look under way."""
+        self._stopping.set()
+        self.join(timeout=60)
+
+
 @pytest.fixture
 def writer(juju, keys, folder):
-    """Writes through all members while a test runs; the bundle is the present one at its end."""
-    fetch_credentials(juju, folder)
+    """Writes through all members while a test runs, with the bundle of the moment."""
+    follower = BundleFollower(juju, folder)
+    follower.start()
     writer = ContinuousWriter(list_endpoints(juju.status()), keys.tls, 0.05)
     writer.start()
     writer.wait_acknowledged(WRITES, timeout_s=30)
     yield writer
-    fetch_credentials(juju, folder)
-    writer.use_endpoints(list_endpoints(juju.status()))
-    writer.wait_acknowledged(WRITES, timeout_s=30)
+    writer.wait_acknowledged(WRITES, timeout_s=60)
     writer.stop()
+    follower.stop()
     print(f"longest pause {writer.longest_pause_s():.2f} s, {writer.failures_count} failed")
     assert writer.lost(keys.endpoints, keys.tls) == []
 
@@ -224,3 +249,23 @@ def test_another_authority_takes_over_and_the_relation_goes(juju, keys, writer):
     juju.remove_relation("etcd:certificates", "easyrsa:client")
     juju.integrate("etcd:certificates", "csr-authority:certificates")
     wait_signed(juju, "csr-authority 2 intermediate")
+
+
+@pytest.mark.long
+def test_a_certificate_that_nobody_could_verify_is_not_shown_and_said(juju, keys, writer):
+    """The library that providers are made with errs below an intermediate authority."""
+    juju.config("csr-authority", {"errs": True})
+    juju.run("csr-authority/0", "rotate-ca")
+    words = "no certificate of the related authority: "
+    juju.wait(
+        lambda status: all(
+            words in unit.workload_status.message and unit.workload_status.current == "active"
+            for unit in status.apps["etcd"].units.values()
+        ),
+        error=jubilant.any_error,
+        successes=1,
+    )
+    assert all(name.startswith("etcd server") for name in read_issuers(juju).values())
+    juju.config("csr-authority", {"errs": False})
+    juju.run("csr-authority/0", "rotate-ca")
+    wait_signed(juju, "csr-authority 4 intermediate")

@@ -6,6 +6,7 @@ the model of the simulation, so that steps have their real consequences.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from etcd_charm.cluster.errors import NeedsOperator, Retry
@@ -88,6 +89,8 @@ class FakeEngine:
         self.proof_hash = 5
         self.access: list[Access] = []
         self.requests: tuple[str, ...] = ()
+        self.elects_after_steps = False
+        """A look after a step meets an election, until the test says otherwise."""
         self.disk = Disk()
         self.expires_in_days: int | None = None
         self.client_url = ""
@@ -138,7 +141,9 @@ class FakeEngine:
         )
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
-        return self.cluster.view() if self.cluster and (own_url or peer_urls) else None
+        view = self.cluster.view() if self.cluster and (own_url or peer_urls) else None
+        is_electing = self.elects_after_steps and bool(self.steps)
+        return replace(view, has_quorum=False) if view and is_electing else view
 
     def execute(self, step: Step, view: ClusterView | None) -> None:
         if self.refusal:

@@ -283,3 +283,23 @@ def test_with_peers_shown_twice_nothing_changes_twice(bench):
     assert peer_bag(again) == peer_bag(state)
     assert app_bag(again) == app_bag(state)
     assert with_peers(again, {})
+
+
+def test_row_23_consumers_that_an_election_kept_from_being_told_are_told_soon(bench):
+    b = bench()
+    state = b.found()
+    consumer = testing.Relation("db", remote_app_name="app")
+    state = change(state, relations={*state.relations, consumer})
+    for _ in range(3):
+        state = b.run(b.context.on.update_status(), state)
+    told = state.get_relation(consumer.id).local_unit_data["connection_string"]
+    b.engine.steps.clear()
+    b.engine.wakes.clear()
+    b.engine.elects_after_steps = True
+    state = b.run(b.context.on.config_changed(), change(state, config={"log-level": "debug"}))
+    assert b.engine.steps, "it has restarted"
+    assert b.engine.wakes, "nobody else says when the election is over"
+    assert b.engine.wakes[-1][0] <= 20
+    b.engine.elects_after_steps = False
+    state = b.run(b.context.on.update_status(), state)
+    assert state.get_relation(consumer.id).local_unit_data["connection_string"] == told

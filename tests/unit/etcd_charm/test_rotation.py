@@ -15,6 +15,7 @@ from etcd_charm.cluster.rotation import decide_rotation, describe_step
 from etcd_charm.cluster.tls import decode_signed, split_pem
 from etcd_charm.workload.certificates import (
     cross_sign,
+    find_flaw,
     is_aging,
     is_crl_usable,
     issue_leaf,
@@ -33,6 +34,8 @@ from tests.unit.etcd_charm.test_workload_files import NOW, authorities, make_wan
 
 __all__ = ["authorities", "paths"]
 
+UNIT_ADDRESS = "192.0.2.0"
+"""What ops-scenario says of every binding."""
 TRUST = Rotation("r1", "peer", "trust")
 
 
@@ -241,7 +244,7 @@ def test_an_answer_in_the_csr_form_reaches_the_files(bench, authorities):
     b = bench()
     state = b.found()
     key = make_key()
-    b.engine.requests = (make_request(key, "10.0.0.1", ["10.0.0.1"], "1"),)
+    b.engine.requests = (make_request(key, UNIT_ADDRESS, [UNIT_ADDRESS], "1"),)
     relation = testing.Relation("certificates", remote_app_name="ca")
     state = testing.State(
         leader=True, relations={*state.relations, relation}, secrets=state.secrets
@@ -320,7 +323,7 @@ def test_units_show_what_they_trust_and_wait_for_those_that_do_not(bench):
     old, new = (make_authority(name, dt.datetime.now(dt.timezone.utc)) for name in ("o", "n"))
     state = b.found()
     key = make_key()
-    b.engine.requests = (make_request(key, "10.0.0.1", ["10.0.0.1"], "1"),)
+    b.engine.requests = (make_request(key, UNIT_ADDRESS, [UNIT_ADDRESS], "1"),)
     relation = testing.Relation("certificates", remote_app_name="ca")
     state = dataclasses.replace(state, relations={*state.relations, relation})
     state = b.run(b.context.on.relation_created(relation), state)
@@ -349,3 +352,39 @@ def test_units_show_what_they_trust_and_wait_for_those_that_do_not(bench):
     state = dataclasses.replace(state, relations={*relations, trusting})
     b.run(b.context.on.relation_changed(trusting, remote_unit=1), state)
     assert b.engine.prepared[-1].trusts_related
+
+
+def test_a_certificate_that_clients_would_refuse_is_not_shown():
+    """Published libraries err here: one names the issuer's issuer below an intermediate."""
+    root, other = make_authority("root", NOW), make_authority("other", NOW)
+    leaf = issue_leaf(root, "x", ["10.0.0.1"], NOW, serves=True).certificate
+    between = cross_sign(root, other)
+    below = issue_leaf(other, "x", ["10.0.0.1"], NOW, serves=True).certificate
+    assert find_flaw(leaf, root.certificate, "10.0.0.1") == ""
+    assert find_flaw(below + between, root.certificate, "10.0.0.1") == "", "the chain reaches it"
+    assert "did not sign it" in find_flaw(below, root.certificate, "10.0.0.1")
+    assert find_flaw(leaf, root.certificate, "10.0.0.2") == "it is not for 10.0.0.2"
+    assert "cannot be read" in find_flaw("nonsense", root.certificate, "10.0.0.1")
+
+
+@pytest.mark.parametrize("field", ["csr", "certificate_signing_request"])
+def test_a_refusal_of_the_newest_request_is_said(bench, field):
+    b = bench()
+    state = b.found()
+    key = make_key()
+    b.engine.requests = (make_request(key, UNIT_ADDRESS, [UNIT_ADDRESS], "1"),)
+    relation = testing.Relation("certificates", remote_app_name="ca")
+    state = dataclasses.replace(state, relations={*state.relations, relation})
+    state = b.run(b.context.on.relation_created(relation), state)
+    refusal = {"code": 101, "name": "IP_NOT_ALLOWED", "message": "no addresses here"}
+    rows = json.dumps([{field: b.engine.requests[0], "error": refusal}])
+    told = dataclasses.replace(
+        state.get_relation(relation.id), remote_app_data={"request_errors": rows}
+    )
+    relations = {r for r in state.relations if r.id != relation.id} | {told}
+    state = dataclasses.replace(state, relations=relations)
+    state = b.run(b.context.on.relation_changed(told), state)
+    assert b.engine.prepared[-1].related_server is None
+    assert state.unit_status.message.endswith(
+        "no certificate of the related authority: it refused: no addresses here"
+    )

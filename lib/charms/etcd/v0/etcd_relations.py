@@ -2,8 +2,8 @@
 """The `etcd` and `etcd-proxy` interfaces: their messages, and the side that requires them.
 
 Both are old interfaces of unit scope: each unit of the etcd application publishes the same
-complete message in its own unit databag, and a requirer may read any of them. The requirer writes
-nothing. The messages are plain values and serve both sides.
+complete message in its own unit databag. A unit whose machine is down shows an old one, so a
+requirer reads what most units show. The requirer writes nothing. The messages are plain values and serve both sides.
 
 Usage in a charm that needs etcd::
 
@@ -15,14 +15,15 @@ Usage in a charm that needs etcd::
         endpoints = message.connection_string.split(",")
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import ops
 
 LIBID = "etcd_relations"
 LIBAPI = 0
-LIBPATCH = 2
+LIBPATCH = 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,15 @@ class ProxyMessage:
         return cls(client_urls=bag.get("client_urls", ""), **fields)
 
 
+_Message = TypeVar("_Message", DbMessage, ProxyMessage)
+
+
+def _choose(messages: Iterable[_Message | None]) -> _Message | None:
+    """Return the most frequent message; of several, the one of the first unit."""
+    complete = [message for message in messages if message is not None]
+    return max(complete, key=complete.count, default=None)
+
+
 class EtcdChangedEvent(ops.EventBase):
     """The message of the other side may have changed, appeared or gone."""
 
@@ -132,15 +142,13 @@ class EtcdRequires(_Requires):
     """The requiring side of interface `etcd`."""
 
     def read(self) -> DbMessage | None:
-        """Return the first complete message of any unit, or `None`."""
-        messages = (DbMessage.from_databag(bag) for bag in self._read_bags())
-        return next((message for message in messages if message is not None), None)
+        """Return the complete message that most units show, or `None`."""
+        return _choose(map(DbMessage.from_databag, self._read_bags()))
 
 
 class EtcdProxyRequires(_Requires):
     """The requiring side of interface `etcd-proxy`."""
 
     def read(self) -> ProxyMessage | None:
-        """Return the first complete message of any unit, or `None`."""
-        messages = (ProxyMessage.from_databag(bag) for bag in self._read_bags())
-        return next((message for message in messages if message is not None), None)
+        """Return the complete message that most units show, or `None`."""
+        return _choose(map(ProxyMessage.from_databag, self._read_bags()))

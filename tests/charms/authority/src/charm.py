@@ -13,6 +13,9 @@ from charmlibs.interfaces.tls_certificates import (
     ProviderCertificate,
     TLSCertificatesProvidesV4,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 HOME = Path("/var/lib/csr-authority")
 AUTHORITY_LIFE = dt.timedelta(days=3650)
@@ -55,6 +58,32 @@ class Authority:
         path.write_text(str(key))
 
 
+def sign_below(
+    issuer: Certificate, key: PrivateKey, request: CertificateSigningRequest, life: dt.timedelta
+) -> Certificate:
+    """Sign with an intermediate authority.
+
+    The library writes the issuer's issuer into what it signs (1.12.0), which nobody can verify.
+    """
+    csr = x509.load_pem_x509_csr(str(request).encode())
+    names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    now = dt.datetime.now(dt.timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(csr.subject)
+        .issuer_name(x509.load_pem_x509_certificate(str(issuer).encode()).subject)
+        .public_key(csr.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + life)
+        .add_extension(names, critical=False)
+    )
+    private = serialization.load_pem_private_key(str(key).encode(), None)
+    assert isinstance(private, rsa.RSAPrivateKey), "the library makes keys of this kind"
+    signed = builder.sign(private, hashes.SHA256())
+    return Certificate.from_string(signed.public_bytes(serialization.Encoding.PEM).decode())
+
+
 class AuthorityCharm(ops.CharmBase):
     """Signs for related applications."""
 
@@ -95,8 +124,11 @@ class AuthorityCharm(ops.CharmBase):
         intermediate, key = self._authority.read("intermediate")
         life = dt.timedelta(minutes=int(self.config["validity-minutes"]))
         for relation_id, request in requests:
-            if self.config["with-intermediate"]:
+            if self.config["errs"]:
                 leaf = request.sign(intermediate, key, life)
+                chain = [leaf, intermediate, root]
+            elif self.config["with-intermediate"]:
+                leaf = sign_below(intermediate, key, request, life)
                 chain = [leaf, intermediate, root]
             else:
                 leaf = request.sign(root, root_key, life)

@@ -3,6 +3,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import ops
@@ -13,6 +14,9 @@ from kvclient import Client, ClientTLS, KvClientError
 
 HOME = Path("/var/lib/etcd-consumer")
 KEY = b"consumers/"
+TRIES = 3
+PAUSE_S = 1.0
+"""A member that restarts is back by then; what lasts longer is tried again in the next hook."""
 
 
 def write_credentials(folder: Path, **files: str) -> None:
@@ -56,11 +60,20 @@ class ConsumerCharm(ops.CharmBase):
         tls = ClientTLS(*(str(folder / name) for name in ("ca.crt", "tls.crt", "tls.key")))
         endpoints = message.connection_string.split(",")
         (folder / "endpoints.json").write_text(json.dumps(endpoints))
+        for _ in range(TRIES):
+            self._problem = self._write(endpoints, tls, message.version)
+            if not self._problem:
+                return
+            time.sleep(PAUSE_S)
+
+    def _write(self, endpoints: list[str], tls: ClientTLS, text: str) -> str:
+        """Write this unit's key; return what was wrong."""
         try:
             with Client(endpoints, tls=tls, timeout_s=10.0) as client:
-                client.put(KEY + self.unit.name.encode(), message.version.encode())
+                client.put(KEY + self.unit.name.encode(), text.encode())
         except KvClientError as error:
-            self._problem = str(error)
+            return str(error)
+        return ""
 
     def _keep_proxy(self) -> None:
         message = self._proxy.read()
