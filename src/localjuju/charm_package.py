@@ -1,4 +1,4 @@
-"""Reading packed charms: a zip with metadata.yaml (or charmcraft.yaml) at its top."""
+"""Reading packed charms: a zip with metadata.yaml (or charmcraft.yaml) in its root."""
 
 import shutil
 import stat

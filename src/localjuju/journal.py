@@ -1,6 +1,6 @@
 r"""Persistence: an append-only file of checksummed lines, each the changes of one transaction.
 
-    crc32 (8 hex) SPACE {"put": {"units/etcd\/0": {...}}, "del": ["tasks/3"]} LF
+    crc32 (8 hex) SPACE {"put": {"units/app\/0": {...}}, "del": ["tasks/3"]} LF
 
 On load, reading stops at the first line that is torn or does not match its checksum; the rest
 is dropped (the transaction never happened). When the file has grown past ``COMPACT_BYTES`` and

@@ -24,7 +24,7 @@ def state_tag(data: Path) -> str:
 
 
 def unit_tag(unit_name: str) -> str:
-    """Turn ``etcd/0`` into ``unit-etcd-0``."""
+    """Turn ``app/0`` into ``unit-app-0``."""
     return "unit-" + unit_name.replace("/", "-")
 
 

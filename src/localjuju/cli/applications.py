@@ -41,7 +41,7 @@ def settings_from(session: Session, values: list[str], app: str) -> dict[str, An
 
 
 def deploy(session: Session) -> int:
-    """Deploy a charm: by name (etcd, easyrsa) or ./path.charm."""
+    """Deploy a charm: by name or ./path.charm."""
     args = arguments(
         session, DEPLOY_FLAGS, least=1, most=2, missing="no charm or bundle specified"
     )

@@ -10,6 +10,8 @@ import signal
 import time
 from pathlib import Path
 
+from localjuju.errors import JujuError
+
 ROOT = Path("/sys/fs/cgroup")
 LEAVES = ("launcher", "box")
 
@@ -69,7 +71,7 @@ def _delegate(group: Path) -> None:
 
 
 def set_frozen(tag: str, machine: str, *, frozen: bool) -> None:
-    """Freeze or thaw all processes of a machine."""
+    """Freeze or thaw all processes of a machine; raises JujuError where nothing can freeze them."""
     for hierarchy in hierarchies():
         group = hierarchy / f"ljj{tag}" / machine / "box"
         if (group / "freezer.state").exists():
@@ -80,6 +82,10 @@ def set_frozen(tag: str, machine: str, *, frozen: bool) -> None:
         if (group / "cgroup.freeze").exists():
             (group / "cgroup.freeze").write_text("1" if frozen else "0")
             return
+    if frozen:
+        raise JujuError(
+            "no control group here can be frozen: there is neither freezer nor version 2"
+        )
 
 
 def remove(tag: str, machine: str = "") -> None:

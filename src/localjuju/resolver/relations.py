@@ -1,11 +1,11 @@
 """The next hook of each relation.
 
-Per relation, in this order: (a) the changed owed to a unit that just joined; (b) departed for
-members no longer there, by name; (c) broken when the relation is going, is suspended or the
-unit is dying, never for peers; (d) changed for moved application data; (e) joined for new
+Per relation, in this order: (a) the changed owed to a unit that just joined, come what may; (b)
+departed for members no longer there, by name; (c) broken when the relation is going, is suspended
+or the unit is dying, never for peers; (d) changed for moved application data; (e) joined for new
 members, by name; (f) changed for members whose data moved, by name. Names sort as strings.
-Across relations the scheduler's order counts; only joined → changed is adjacent, and only
-within one relation (juju: worker/uniter/relation/resolver.go).
+Across relations the scheduler's order counts, peers come last; only joined → changed is
+adjacent, and only within one relation (juju: worker/uniter/relation/resolver.go).
 """
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ def created(local: LocalState, remote: RemoteState) -> Operation | None:
 
 def steady(local: LocalState, remote: RemoteState) -> Operation | None:
     """Return the next relation hook of a living unit."""
-    for key in remote.relation_order:
+    for key in _peers_last(remote):
         relation = remote.relations[key]
         seen = local.relations.get(key, NEW)
         operation = _ending(local, key, relation, seen, remote) or _moving(key, relation, seen)
@@ -50,13 +50,18 @@ def steady(local: LocalState, remote: RemoteState) -> Operation | None:
 
 def departing(local: LocalState, remote: RemoteState) -> Operation | None:
     """Return the next relation hook of a dying unit, which names itself as departing."""
-    for key in remote.relation_order:
+    for key in _peers_last(remote):
         relation = remote.relations[key]
         seen = local.relations.get(key, NEW)
         operation = _ending(local, key, relation, seen, remote)
         if operation is not None:
             return operation
     return None
+
+
+def _peers_last(remote: RemoteState) -> list[str]:
+    """Return the scheduler's order with peers behind it: while others end, they are still there."""
+    return sorted(remote.relation_order, key=lambda key: remote.relations[key].is_peer)
 
 
 def _is_going(relation: RelationRemote, remote: RemoteState) -> bool:
@@ -76,7 +81,7 @@ def _ending(
     if not seen.created:
         ended = replace(seen, broken=True)
         return Adopt(replace(local, relations={**local.relations, key: ended})) if going else None
-    if seen.owed_changed and not going:
+    if seen.owed_changed:
         unit = seen.owed_changed
         version = relation.members.get(unit, seen.members.get(unit, 0))
         return RunHook(_hook("relation-changed", key, relation, unit, version))

@@ -48,6 +48,14 @@ def inside(juju: jubilant.Juju, unit: str, script: str) -> str:
     return juju.ssh(unit, "sudo", "sh", "-c", f"'{script}'").strip()
 
 
+def do_or_skip(juju: jubilant.Juju, *words: str) -> None:
+    """Make a machine fail; skip where this host has no means for it, as it says itself."""
+    try:
+        juju.cli("fault", *words)
+    except jubilant.CLIError as error:
+        pytest.skip(error.stderr)
+
+
 def start_listener(juju: jubilant.Juju, unit: str, folder: Path) -> None:
     """Write down each datagram that comes."""
     for name, text in (("ear.py", EAR), ("mouth.py", MOUTH)):
@@ -131,7 +139,7 @@ def test_a_slow_disk_syncs_slowly(harbour: jubilant.Juju) -> None:
         return time.monotonic() - began
 
     assert seconds() < 1
-    harbour.cli("fault", "slow-disk", "barge/0", "--iops=4")
+    do_or_skip(harbour, "slow-disk", "barge/0", "--iops=4")
     assert seconds() > 1.5
     harbour.cli("fault", "heal", "barge/0")
     assert seconds() < 1
@@ -145,10 +153,7 @@ def test_a_clock_that_is_wrong(harbour: jubilant.Juju) -> None:
     with pytest.raises(jubilant.CLIError) as refusal:
         harbour.cli("fault", "clock", "barge/0", "--by=soon")
     assert "say +5m" in refusal.value.stderr
-    try:
-        harbour.cli("fault", "clock", "barge/0", "--by=+1h")
-    except jubilant.CLIError as error:
-        pytest.skip(error.stderr)
+    do_or_skip(harbour, "clock", "barge/0", "--by=+1h")
     assert 3590 < ahead("barge/0") < 3610
     assert abs(ahead("barge/1")) < 5
     hook = harbour.exec("date +%s", unit="barge/0").stdout
@@ -160,7 +165,7 @@ def test_a_clock_that_is_wrong(harbour: jubilant.Juju) -> None:
 
 
 def test_a_frozen_machine_stands_still(harbour: jubilant.Juju) -> None:
-    harbour.cli("fault", "freeze", "barge/1")
+    do_or_skip(harbour, "freeze", "barge/1")
     assert harbour.status().apps["barge"].units["barge/1"].juju_status.current == "lost"
     harbour.cli("config", "barge", "speed=7")
     before = harbour.cli("debug-log", "--replay", "--include", "unit-barge-1")

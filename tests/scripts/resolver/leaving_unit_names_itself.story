@@ -13,16 +13,16 @@ run
     leader-settings-changed
     config-changed
     start
-    ring-relation-joined ledger/0
-    ring-relation-changed ledger/0
     feed-relation-joined reader/0
     feed-relation-changed reader/0
+    ring-relation-joined ledger/0
+    ring-relation-changed ledger/0
 life dying
 run
     data-storage-detaching
-    ring-relation-departed ledger/0 (ledger/1 leaves)
     feed-relation-departed reader/0 (ledger/1 leaves)
     feed-relation-broken
+    ring-relation-departed ledger/0 (ledger/1 leaves)
     stop
     remove
     dead

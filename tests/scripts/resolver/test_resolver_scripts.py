@@ -1,9 +1,10 @@
 """Stories about which hook comes next; each file is one behaviour, its name says which.
 
 A story changes what the model says (the remote side) and then writes ``run`` followed by what
-the unit does until it is at rest, one operation per indented line.
+the unit does until it is at rest, one operation per indented line; ``step`` stops after one.
 
-    relation N ENDPOINT peer|APP     member N UNIT VERSION      gone N UNIT
+    relation N ENDPOINT peer|APP [implicit]                     gone N UNIT
+    member N UNIT VERSION
     relation N dying|suspended       app-data N VERSION         removed N
     storage ID [pending|dying]       config TEXT                leader yes|no
     life dying   app dying           action ID                  command ID
@@ -13,6 +14,7 @@ the unit does until it is at rest, one operation per indented line.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,9 @@ class Teller:
         verb, *words = line.split()
         getattr(self, "on_" + verb.replace("-", "_"))(*words)
 
-    def on_relation(self, number: str, endpoint: str, remote: str = "") -> None:
+    def on_relation(
+        self, number: str, endpoint: str, remote: str = "", implicit: str = ""
+    ) -> None:
         relations = dict(self.remote.relations)
         if endpoint == "dying":
             relations[number] = replace(relations[number], life="dying")
@@ -60,7 +64,9 @@ class Teller:
             relations[number] = replace(relations[number], suspended=endpoint == "suspended")
         else:
             app = "ledger" if remote == "peer" else remote
-            relations[number] = RelationRemote(endpoint, remote == "peer", app)
+            relations[number] = RelationRemote(
+                endpoint, remote == "peer", app, implicit=implicit == "implicit"
+            )
         order = tuple(sorted(relations, key=int))
         self.remote = replace(self.remote, relations=relations, relation_order=order)
 
@@ -209,8 +215,9 @@ def test_story(story: Path) -> None:
                 told.append(raw)
             continue
         told.append(line)
-        if line == "run":
-            told += ["    " + text for text in teller.run()]
+        if line in {"run", "step"}:
+            operations = list(islice(teller.run(), 1 if line == "step" else None))
+            told += ["    " + text for text in operations]
         else:
             teller.change(line)
     assert "\n".join(told) == story.read_text().rstrip("\n")

@@ -232,6 +232,7 @@ def test_rotation_repeats_until_there_is_a_new_revision(lab: Lab) -> None:
         with lab.host().book.change():
             secret.next_rotate = 1.0
         lab.wait(lambda _: lab.hooks("barge/0").count("secret-rotate") == count)  # noqa: B023
+        lab.wait(lambda _: secret.next_rotate > 1.0)  # the hook has been committed
     assert secret.latest == 1
 
 
