@@ -54,6 +54,18 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def go_time(seconds: float, *, utc: bool = False) -> str:
+    """Return a time as Go's ``time.Time`` prints itself, to the second."""
+    when = datetime.fromtimestamp(seconds, timezone.utc)
+    return (when if utc else when.astimezone()).strftime("%Y-%m-%d %H:%M:%S %z %Z")
+
+
+def plain_time(seconds: float, *, utc: bool = False) -> str:
+    """Return a time for tables of operations; nothing for 0."""
+    when = datetime.fromtimestamp(seconds, timezone.utc)
+    return (when if utc else when.astimezone()).strftime("%Y-%m-%dT%H:%M:%S") if seconds else ""
+
+
 def clock(seconds: float, *, utc: bool = False) -> str:
     """Return a time of day."""
     when = datetime.fromtimestamp(seconds, timezone.utc)

@@ -14,6 +14,7 @@ from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote, to_yaml
 from localjuju.hook_tools.action import _put
 from localjuju.hook_tools.flags import Arguments, option, switch
+from localjuju.rendering import go_time
 from localjuju.secrets import parse_duration
 
 RUN_FLAGS = (
@@ -180,22 +181,24 @@ def _wait_seconds(args: Arguments) -> float | None:
     return seconds
 
 
-def describe(task: Task) -> dict[str, Any]:
-    """Return a finished task as ``juju run --format json`` shows it."""
-    shown: dict[str, Any] = {"id": task.id, "status": task.status, "results": dict(task.results)}
+def describe(task: Task, *, utc: bool = False) -> dict[str, Any]:
+    """Return a task as ``juju run --format json`` shows it (juju: cmd/juju/action/common.go)."""
+    shown: dict[str, Any] = {"id": task.id, "status": task.status, "unit": task.receiver}
+    if task.results:
+        shown["results"] = dict(task.results)
     if task.message:
         shown["message"] = task.message
     if task.log:
-        shown["log"] = [f"{iso(stamp)} {text}" for stamp, text in task.log]
+        shown["log"] = [f"{go_time(stamp, utc=utc)} {text}" for stamp, text in task.log]
     timing = {"enqueued": task.enqueued, "started": task.started, "completed": task.completed}
-    shown["timing"] = {key: iso(value) for key, value in timing.items() if value}
-    shown["unit"] = task.receiver
+    shown["timing"] = {key: go_time(value, utc=utc) for key, value in timing.items() if value}
     return shown
 
 
 def _show_results(session: Session, args: Arguments, tasks: list[Task]) -> int:
     if args.text("format") in {"json", "yaml"}:
-        emit(session, args, {task.receiver: describe(task) for task in tasks})
+        utc = args.has("utc")
+        emit(session, args, {task.receiver: describe(task, utc=utc) for task in tasks})
     else:
         for task in tasks:
             _show_plain(session, task, many=len(tasks) > 1)
@@ -268,7 +271,7 @@ def show_output(session: Session) -> int:
     seconds = parse_duration(args.text("wait")) if args.text("wait") else 0.0
     session.wait(book, lambda: task.is_done, seconds)
     with book.read():
-        shown = describe(task)
+        shown = describe(task, utc=args.has("utc"))
     emit(session, args, shown)
     return 0
 

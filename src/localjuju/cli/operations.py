@@ -5,13 +5,17 @@ from typing import Any
 from localjuju import deployment
 from localjuju.cli.actions import describe, find_task
 from localjuju.cli.grammar import FORMAT_YAML, arguments, commas
-from localjuju.cli.rendering import emit, iso, table
+from localjuju.cli.rendering import emit, table
 from localjuju.cli.session import Session
-from localjuju.entities import Operation, Task
-from localjuju.errors import JujuError
+from localjuju.entities import Operation, Records, Task
+from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote, to_yaml
-from localjuju.hook_tools.flags import option, switch
+from localjuju.hook_tools.flags import Arguments, option, switch
+from localjuju.rendering import go_time, plain_time
 from localjuju.secrets import parse_duration
+
+OPERATIONS_MAX = 50
+TASKS_MAX = 5
 
 
 def show_operation(session: Session) -> int:
@@ -27,28 +31,44 @@ def show_operation(session: Session) -> int:
         session.wait(
             book, lambda: all(t.is_done for t in tasks), parse_duration(args.text("wait"))
         )
-    emit(session, args, _operation(operation, tasks))
+    emit(session, args, _operation(operation, tasks, utc=args.has("utc")), ordered=True)
     return 0
 
 
-def _operation(operation: Operation, tasks: list[Task]) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "summary": operation.summary,
-        "status": _operation_status(tasks),
-        "action": {"name": tasks[0].name or "juju-exec", "parameters": tasks[0].params},
-        "timing": {"enqueued": iso(operation.enqueued)},
-        "tasks": {},
-    }
-    started = [task.started for task in tasks if task.started]
-    if started:
-        shown["timing"]["started"] = iso(min(started))
-    if all(task.is_done for task in tasks):
-        shown["timing"]["completed"] = iso(max(task.completed for task in tasks))
+def _operation(operation: Operation, tasks: list[Task], *, utc: bool) -> dict[str, Any]:
+    """Return an operation as Juju's ``operationInfo`` has it, fields in its order."""
+    first = tasks[0]
+    shown: dict[str, Any] = {"summary": operation.summary, "status": _operation_status(tasks)}
+    shown["action"] = {"name": first.name or "juju-exec", "parameters": _parameters(first)}
+    timing = {"enqueued": operation.enqueued, **_span(tasks)}
+    shown["timing"] = {key: go_time(when, utc=utc) for key, when in timing.items() if when}
+    shown["tasks"] = {}
     for task in tasks:
-        entry = describe(task)
-        entry["host"] = entry.pop("unit")
-        shown["tasks"][entry.pop("id")] = entry
+        told = describe(task, utc=utc)
+        fields = ("status", "timing", "log", "message", "results")
+        entry = {"host": task.receiver, **{name: told[name] for name in fields if name in told}}
+        order = ("enqueued", "started", "completed")
+        entry["timing"] = {
+            name: entry["timing"][name] for name in order if name in entry["timing"]
+        }
+        if "results" in entry:
+            entry["results"] = dict(sorted(entry["results"].items()))
+        shown["tasks"][task.id] = entry
     return shown
+
+
+def _parameters(task: Task) -> dict[str, Any]:
+    return {"command": task.command, "timeout": 0} if task.command else dict(task.params)
+
+
+def _span(tasks: list[Task]) -> dict[str, float]:
+    """Return when the first task was started and, if all have ended, when the last one was."""
+    started = [task.started for task in tasks if task.started]
+    done = all(task.is_done for task in tasks)
+    return {
+        "started": min(started, default=0.0),
+        "completed": max(task.completed for task in tasks) if done else 0.0,
+    }
 
 
 def _operation_status(tasks: list[Task]) -> str:
@@ -61,45 +81,101 @@ def _operation_status(tasks: list[Task]) -> str:
 
 def operations(session: Session) -> int:
     """List operations."""
-    flags = (*FORMAT_YAML, option("apps"), option("units"), option("machines"), option("actions"),
+    flags = (option("format", default="plain"), option("o", "output"), option("apps"),
+             option("applications"), option("units"), option("machines"), option("actions"),
              option("status"), option("limit"), option("offset"), switch("utc"))  # fmt: skip
     args = arguments(session, flags)
-    records = session.book().records
-    wanted = set(commas(args.repeated.get("units", [])))
-    rows, listed = [["ID", "Status", "Started", "Finished", "Task IDs", "Summary"]], {}
-    for operation in sorted(records.operations.values(), key=lambda item: int(item.id)):
-        tasks = [records.tasks[number] for number in operation.tasks]
-        if wanted and not wanted & {task.receiver for task in tasks}:
-            continue
-        done = all(task.is_done for task in tasks)
-        rows.append([
-            operation.id, _operation_status(tasks),
-            iso(tasks[0].started)[:19] if tasks[0].started else "",
-            iso(max(t.completed for t in tasks))[:19] if done else "",
-            ",".join(operation.tasks), operation.summary,
-        ])  # fmt: skip
-        listed[operation.id] = _operation(operation, tasks)
-    if "format" in args.given:
-        emit(session, args, listed)
+    utc, limit, offset = args.has("utc"), _number(args, "limit"), _number(args, "offset")
+    with session.book().read() as records:
+        found = []
+        for operation in sorted(records.operations.values(), key=lambda item: int(item.id)):
+            tasks = [records.tasks[number] for number in operation.tasks]
+            if _is_wanted(records, args, tasks):
+                found.append((operation, tasks))
+    shown = found[offset : offset + (limit or OPERATIONS_MAX)]
+    more = len(found) > offset + len(shown)
+    if not shown:
+        session.err("no matching operations\n")
+    elif args.text("format") != "plain":
+        listed = {o.id: _operation(o, tasks, utc=utc) for o, tasks in shown}
+        emit(session, args, listed, ordered=True)
     else:
-        session.out(table(rows, right={0}) if len(rows) > 1 else "no matching operations\n")
+        if offset or more:
+            session.out(f"Displaying operation results {offset + 1} to {offset + len(shown)}.\n")
+        if more:
+            step = limit or OPERATIONS_MAX
+            session.out(
+                f"Run the command again with --offset={offset + step} --limit={step} "
+                "to see the next batch.\n\n"
+            )
+        session.out(table(_rows(shown, utc=utc), right={0}))
     return 0
+
+
+def _rows(shown: list[tuple[Operation, list[Task]]], *, utc: bool) -> list[list[str]]:
+    rows = [["ID", "Status", "Started", "Finished", "Task IDs", "Summary"]]
+    for operation, tasks in shown:
+        span = _span(tasks)
+        numbers = ",".join(operation.tasks[:TASKS_MAX]) + "..." * (len(tasks) > TASKS_MAX)
+        rows.append([
+            operation.id, _operation_status(tasks), plain_time(span["started"], utc=utc),
+            plain_time(span["completed"], utc=utc), numbers, operation.summary,
+        ])  # fmt: skip
+    return rows
+
+
+def _is_wanted(records: Records, args: Arguments, tasks: list[Task]) -> bool:
+    """Say whether an operation fits every filter: one value of each that was given."""
+    receivers = {task.receiver for task in tasks}
+    units = [records.units[name] for name in receivers if name in records.units]
+    known = {
+        "apps": {name.partition("/")[0] for name in receivers},
+        "applications": {name.partition("/")[0] for name in receivers},
+        "units": receivers,
+        "machines": {unit.machine for unit in units},
+        "actions": {task.name or "juju-exec" for task in tasks},
+        "status": {_operation_status(tasks)},
+    }
+    wanted = {name: set(commas(args.repeated.get(name, []))) for name in known}
+    return all(not values or values & known[name] for name, values in wanted.items())
+
+
+def _number(args: Arguments, name: str) -> int:
+    text = args.text(name) or "0"
+    if not text.isdecimal():
+        raise UsageError(f"invalid value {go_quote(text)} for option --{name}: parse error")
+    return int(text)
 
 
 def cancel_task(session: Session) -> int:
     """Cancel pending tasks; running ones are aborted."""
     args = arguments(session, FORMAT_YAML, least=1, missing="no task IDs specified")
     host = session.host()
+    cancelled, failed = [], []
     for text in args.positional:
-        task = find_task(host.book.records, text)
+        try:
+            task = find_task(host.book.records, text)
+        except JujuError as error:
+            failed.append(f"task: {text}, error: {error}\n")
+            continue
         with host.book.change():
             if task.status == "pending":
                 task.status, task.completed = "cancelled", host.book.now()
             elif task.status == "running":
                 task.status = "aborting"
         agent = host.agents.get(task.receiver)
-        if task.status == "aborting" and agent is not None and agent.current is not None:
-            agent.current.kill()
+        run = agent.current if agent is not None else None
+        if task.status == "aborting" and run is not None:
+            run.kill()
+        when = plain_time(task.completed, utc=True).replace("T", " ") or "n/a"
+        cancelled.append({
+            "action": task.name or "juju-exec", "completed at": when, "id": task.id,
+            "status": task.status, "unit": task.receiver,
+        })  # fmt: skip
+    if cancelled:
+        emit(session, args, {"actions": cancelled})
+    if failed:
+        session.err("WARNING The following tasks could not be canceled:\n" + "".join(failed))
     return 0
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -314,3 +315,43 @@ def test_five_machines_start_together(tmp_path: Path, monkeypatch: pytest.Monkey
     took_s = seconds_for_machines("five")
     print(f"five machines: {took_s:.2f} s")
     assert took_s < START_S
+
+
+@pytest.mark.long
+def test_machines_on_a_tree_of_debootstrap(
+    charm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base that owes nothing to this host; it is made once and serves every machine."""
+    problem = missing_prerequisites()
+    if problem or shutil.which("debootstrap") is None:
+        pytest.skip(problem or "no debootstrap: apt install debootstrap")
+    state = tmp_path / "state"
+    monkeypatch.setenv("LOCALJUJU_DATA", str(state))
+    juju = jubilant.Juju(cli_binary=str(JUJU), wait_timeout=600)
+    juju.add_model("clean", config={"localjuju-machine-base": "debian@12"})
+    juju.deploy(charm, storage={"hold": "loop,16M"})
+    juju.wait(jubilant.all_agents_idle, delay=0.5)
+    tree = state / "bases/debian-12"
+    made = (tree / "usr/bin/python3").stat().st_ctime_ns
+    began = time.monotonic()
+    juju.add_unit("barge")
+    juju.wait(lambda status: len(status.apps["barge"].units) == 2, delay=0.1)
+    juju.wait(jubilant.all_agents_idle, delay=0.1)
+    print(f"another unit on the base that exists: {time.monotonic() - began:.1f} s")
+    assert (tree / "usr/bin/python3").stat().st_ctime_ns == made
+    shown = juju.status().machines["0"].base
+    assert shown is not None
+    assert (shown.name, shown.channel) == ("debian", "12")
+    for unit in ("barge/0", "barge/1"):
+        assert 'VERSION_ID="12"' in juju.ssh(unit, "cat", "/etc/os-release")
+        assert juju.ssh(unit, "systemctl", "is-system-running").strip() == "running"
+        assert "git" not in juju.ssh(unit, "ls", "/usr/bin").split()
+    events = "/var/lib/juju/agents/unit-barge-0/events"
+    assert "config-changed" in juju.ssh("barge/0", "sudo", "cat", events)
+    juju.cli("model-config", "localjuju-machine-base=debian@1")
+    juju.add_unit("barge")
+    juju.wait(lambda status: "2" in status.machines, delay=0.1)
+    juju.wait(
+        lambda status: "no base debian@1" in status.machines["2"].machine_status.message, delay=0.1
+    )
+    juju.destroy_model("clean", destroy_storage=True, force=True)

@@ -1,5 +1,6 @@
 """Single commands: what they keep, show and refuse, against the structures of Juju 3.6's client."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -106,6 +107,72 @@ def test_an_empty_list_is_told_beside_the_output(lab: Lab) -> None:
     lab("add-model", "bare")
     assert lab.run("storage", "-m", "bare") == (0, "", "No storage to display.\n")
     lab("destroy-model", "bare", "--no-prompt")
+
+
+GO_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} \w+")
+
+
+def test_tasks_and_operations(lab: Lab) -> None:
+    ran = lab.json("run", "barge/0", "turn", "side=port", "--utc")["barge/0"]
+    assert sorted(ran) == ["id", "results", "status", "timing", "unit"]
+    assert ran["results"] == {"degrees": "90", "return-code": 0}
+    assert sorted(ran["timing"]) == ["completed", "enqueued", "started"]
+    assert all(GO_TIME.fullmatch(when) for when in ran["timing"].values())
+    assert ran["timing"]["enqueued"].endswith(" +0000 UTC")
+    assert lab.json("show-task", ran["id"], "--utc") == ran
+    operation = str(int(ran["id"]) - 1)
+    shown = lab.json("show-operation", operation, "--utc")
+    assert list(shown) == ["summary", "status", "action", "timing", "tasks"]
+    assert shown["action"] == {"name": "turn", "parameters": {"degrees": 90, "side": "port"}}
+    assert list(shown["timing"]) == ["enqueued", "started", "completed"]
+    (task,) = shown["tasks"].values()
+    assert list(task) == ["host", "status", "timing", "results"]
+    assert task["host"] == "barge/0"
+    lab("exec", "--unit", "barge/1", "true")
+    everything = lab.json("operations", "--utc")
+    assert everything[operation] == shown
+    assert len(everything) == 2
+
+
+@pytest.mark.parametrize(("words", "count"), [
+    (["--units", "barge/1"], 1), (["--units", "barge/0,barge/1"], 2), (["--apps", "barge"], 2),
+    (["--applications", "moss"], 0), (["--machines", "0"], 1), (["--actions", "turn"], 1),
+    (["--actions", "juju-exec"], 1), (["--status", "completed"], 2), (["--status", "failed"], 0),
+    (["--limit", "1"], 1), (["--offset", "1"], 1), (["--actions", "turn", "--machines", "1"], 0),
+])  # fmt: skip
+def test_operations_are_filtered(lab: Lab, words: list[str], count: int) -> None:
+    code, out, err = lab.run("operations", *words, "--format", "json")
+    assert code == 0
+    assert (len(json.loads(out)) if out else 0) == count
+    assert err == ("" if count else "no matching operations\n")
+
+
+def test_a_page_of_operations(lab: Lab) -> None:
+    lines = lab("operations", "--limit", "1").splitlines()
+    assert lines[0] == "Displaying operation results 1 to 1."
+    assert lines[1] == "Run the command again with --offset=1 --limit=1 to see the next batch."
+    assert lines[3].split() == ["ID", "Status", "Started", "Finished", "Task", "IDs", "Summary"]
+    assert 'invalid value "x" for option --limit' in lab.refused("operations", "--limit", "x")
+
+
+def test_tasks_are_cancelled_and_that_is_told(lab: Lab) -> None:
+    lab("run", "--background", "barge/0", "wait")
+    lab.wait(lambda records: any(t.status == "running" for t in records.tasks.values()))
+    lab("run", "--background", "barge/0", "turn", "side=port")
+    running, pending = (
+        next(t.id for t in lab.records.tasks.values() if t.status == status)
+        for status in ("running", "pending")
+    )
+    code, out, err = lab.run("cancel-task", pending, running, "999", "--format", "json")
+    assert code == 0
+    told = json.loads(out)["actions"]
+    assert [(item["action"], item["id"], item["status"], item["unit"]) for item in told] == [
+        ("turn", pending, "cancelled", "barge/0"), ("wait", running, "aborting", "barge/0"),
+    ]  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", told[0]["completed at"])
+    assert told[1]["completed at"] == "n/a"
+    assert err.startswith("WARNING The following tasks could not be canceled:\ntask: 999, error: ")
+    lab.wait(lambda records: records.tasks[running].status == "aborted")
 
 
 def test_relate_is_integrate(lab: Lab) -> None:
