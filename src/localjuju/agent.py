@@ -289,7 +289,7 @@ class UnitAgent(threading.Thread):
             previous = records.charms.get(self.unit.local.deployed)
             now = self.book.now()
             if not upgrade:
-                self.unit.workload = Status("waiting", "installing agent", now)
+                status_rules.set_workload(self.unit, Status("waiting", "installing agent", now))
             status_rules.set_agent(self.unit, "executing", "", now)
         target = self.in_machine(paths.charm_directory(self.unit_name))
         charm_package.unpack(
@@ -305,7 +305,9 @@ class UnitAgent(threading.Thread):
                 local = replace(local, hook=hook, step=QUEUED, resources=app.resources_version)
             unit.local = local
             if not upgrade:
-                unit.workload = Status("waiting", "agent initialising", self.book.now())
+                status_rules.set_workload(
+                    unit, Status("waiting", "agent initialising", self.book.now())
+                )
 
     def _perform_commands(self, identifier: str) -> None:
         request = self._commands[identifier]
@@ -331,6 +333,8 @@ class UnitAgent(threading.Thread):
             unit.retries += 1
         else:
             unit.retry_at = 0.0
+        if unit.local.hook is not None:
+            status_rules.note_failure(unit, unit.local.hook.name, now)
         status_rules.set_agent(unit, "idle", "", now)
 
     def in_machine(self, path: str) -> Path:

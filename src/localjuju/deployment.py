@@ -26,7 +26,7 @@ from localjuju.flush import drop_relation_grants
 from localjuju.formats import go_quote
 from localjuju.network import mac_for
 from localjuju.resolver.state import ALIVE, DEAD, DYING
-from localjuju.status_rules import set_agent
+from localjuju.status_rules import begin_history, set_agent
 
 APPLICATION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]*[a-z][a-z0-9]*)*$")
 WAITING = "waiting for machine"
@@ -143,6 +143,7 @@ def _new_unit(
         created=now,
     )
     app.next_unit += 1
+    begin_history(unit)
     records.units[unit.name] = unit
     storage.create_for_unit(records, unit, now)
     return unit

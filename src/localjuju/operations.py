@@ -15,7 +15,7 @@ from localjuju.hook_tools import Answer
 from localjuju.resolver import committed
 from localjuju.resolver.state import ALIVE, PENDING, QUEUED, Hook, LocalState
 from localjuju.runner import Outcome, Run
-from localjuju.status_rules import set_agent
+from localjuju.status_rules import set_agent, set_workload
 
 if TYPE_CHECKING:
     from localjuju.agent import UnitAgent
@@ -154,7 +154,7 @@ class HookWork:
             if hook.kind in BEFORE and not (
                 hook.kind == "install" and unit.workload.current != "waiting"
             ):
-                unit.workload = Status("maintenance", BEFORE[hook.kind], now)
+                set_workload(unit, Status("maintenance", BEFORE[hook.kind], now))
             if hook.kind != "update-status":
                 remote = f" for {hook.remote_unit}" if hook.remote_unit else ""
                 set_agent(unit, "executing", f"running {hook.name} hook{remote}", now)
@@ -187,7 +187,7 @@ class HookWork:
             case "start":
                 unit.rebooted = False
                 if unit.workload.message == BEFORE["install"]:
-                    unit.workload = Status("unknown", "", now)
+                    set_workload(unit, Status("unknown", "", now))
                 agent.schedule_update_status(unit)
             case "update-status":
                 agent.schedule_update_status(unit)

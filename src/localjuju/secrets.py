@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import hashlib
+import json
 import random
 import re
 from dataclasses import dataclass, field
@@ -128,6 +130,14 @@ def parse_expiry(text: str, now: float) -> float:
     if seconds <= 0:
         raise UsageError(f"negative expire duration {go_quote(text)} not valid")
     return now + seconds
+
+
+def checksum(revision: SecretRevision | None) -> str:
+    """Return what Juju shows as a content's checksum: SHA-256 of its compact JSON."""
+    if revision is None:
+        return ""
+    text = json.dumps(dict(sorted(revision.content.items())), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse_duration(text: str) -> float | None:

@@ -21,6 +21,17 @@ def set_agent(unit: Unit, current: str, message: str, now: float) -> None:
     _remember(unit, "juju-unit", unit.agent)
 
 
+def note_failure(unit: Unit, hook: str, now: float) -> None:
+    """Keep in the history that a hook failed; what is shown meanwhile is ``shown_workload``'s."""
+    _remember(unit, "juju-unit", Status("error", f'hook failed: "{hook}"', now))
+
+
+def begin_history(unit: Unit) -> None:
+    """Keep what a new unit starts as."""
+    _remember(unit, "workload", unit.workload)
+    _remember(unit, "juju-unit", unit.agent)
+
+
 def _remember(unit: Unit, kind: str, status: Status) -> None:
     unit.history.append([status.since, kind, status.current, status.message])
     del unit.history[:-HISTORY_MAX]

@@ -5,12 +5,13 @@ from typing import Any
 from localjuju import deployment
 from localjuju.cli.applications import settings_from
 from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments, commas
-from localjuju.cli.rendering import emit, moment, table
+from localjuju.cli.rendering import emit, iso, table
 from localjuju.cli.session import Session
 from localjuju.entities import Application, Charm
 from localjuju.errors import JujuError
 from localjuju.formats import go_quote, to_smart
 from localjuju.hook_tools.flags import option
+from localjuju.rendering import plain_time
 
 MODEL_DEFAULTS: dict[str, Any] = {
     "agent-version": "3.6.9",
@@ -182,14 +183,16 @@ def resources(session: Session) -> int:
         listed = []
         for key, body in sorted(declared.items()):
             found = app.resources.get(key)
-            stamp = moment(found.created) if found else "0"
-            rows.append([key, "admin" if found else "charmstore", stamp])
+            uploaded = plain_time(found.created, utc=True)[:16] if found else "0"
+            rows.append([key, "admin" if found else "charmstore", uploaded])
             listed.append({
                 "resourceid": f"{name}/{key}", "applicationid": name, "name": key,
                 "type": (body or {}).get("type", "file"), "path": (body or {}).get("filename", ""),
                 "revision": str(found.revision) if found else "0",
                 "fingerprint": found.fingerprint if found else "", "size": found.size if found else 0,
-                "origin": "upload" if found else "store", "used": found is not None, "timestamp": stamp,
+                "origin": "upload" if found else "store", "used": found is not None,
+                "timestamp": iso(found.created) if found else "0001-01-01T00:00:00Z",
+                **({"username": "admin"} if found else {}),
             })  # fmt: skip
     if args.text("format") == "tabular":
         session.out(table(rows) if len(rows) > 1 else "No resources to display.\n")

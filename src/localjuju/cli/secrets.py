@@ -36,7 +36,7 @@ def describe(
     chosen = number or secret.latest
     shown: dict[str, Any] = {
         "revision": secret.latest,
-        "checksum": "",
+        "checksum": rules.checksum(secret.revisions.get(str(secret.latest))),
         "rotation": secret.rotate,
         "owner": secret.owner if secret.owner_kind != "model" else "<model>",
         "created": iso(secret.created),

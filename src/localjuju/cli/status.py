@@ -1,6 +1,7 @@
 """status, show-unit, show-application, show-machine, show-status-log."""
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 from localjuju import charm_package, deployment, leadership, ports, status, status_rules, tabular
@@ -9,9 +10,16 @@ from localjuju.cli.rendering import emit, iso, moment, table
 from localjuju.cli.session import Session
 from localjuju.entities import Records, Relation, Unit
 from localjuju.errors import UsageError
-from localjuju.hook_tools.flags import Arguments, option, switch
+from localjuju.formats import go_quote
+from localjuju.hook_tools.flags import Arguments, dashed, option, switch
 from localjuju.secrets import parse_duration
 
+BACKLOG = 20
+DAY_SECONDS = 24 * 3600
+STATUS_TYPES = {
+    "application", "container", "juju-container", "juju-machine", "juju-unit", "machine", "model",
+    "saas", "unit", "workload",
+}  # fmt: skip
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
@@ -85,28 +93,31 @@ def show_unit(session: Session) -> int:
     with book.read() as records:
         for name in args.positional:
             unit = deployment.find_unit(records, name)
-            shown[unit.name] = _unit(records, unit, book.now())
+            shown[unit.name] = _unit(records, unit, book.now(), args)
     emit(session, args, shown, ordered=True)
     return 0
 
 
-def _unit(records: Records, unit: Unit, now: float) -> dict[str, Any]:
+def _unit(records: Records, unit: Unit, now: float, args: Arguments) -> dict[str, Any]:
+    """Return a unit as Juju's ``UnitInfo`` has it; what is empty is left out but the ports."""
     machine = records.machines.get(unit.machine)
-    return {
-        "opened-ports": ports.summarise(t for ranges in unit.ports.values() for t in ranges),
+    told = [_relation_info(r, unit, args) for r in records.relations_of(unit.app)]
+    wanted = args.text("endpoint")
+    shown = {
         "workload-version": unit.version,
         "machine": unit.machine,
+        "opened-ports": ports.summarise(t for ranges in unit.ports.values() for t in ranges),
         "public-address": machine.address if machine else "",
         "charm": unit.local.deployed or records.applications[unit.app].charm,
         "leader": leadership.is_leader(records, unit, now),
         "life": unit.life,
-        "relation-info": [
-            _relation_info(relation, unit) for relation in records.relations_of(unit.app)
-        ],
+        "relation-info": [info for info in told if wanted in {"", info["endpoint"]}],
     }
+    always = {"opened-ports", "charm", "leader"}
+    return {key: value for key, value in shown.items() if value or key in always}
 
 
-def _relation_info(relation: Relation, unit: Unit) -> dict[str, Any]:
+def _relation_info(relation: Relation, unit: Unit, args: Arguments) -> dict[str, Any]:
     own, other = relation.end_of(unit.app), relation.other_end(unit.app)
     assert own is not None
     info: dict[str, Any] = {
@@ -115,13 +126,16 @@ def _relation_info(relation: Relation, unit: Unit) -> dict[str, Any]:
         "related-endpoint": other.endpoint,
         "application-data": dict(relation.app_data.get(other.app, {})),
     }
+    if args.has("app"):
+        return info
+    only = args.text("related-unit")
     member = relation.members.get(unit.name)
     if member is not None:
         info["local-unit"] = {"in-scope": member.in_scope, "data": dict(member.data)}
     related = {
         name: {"in-scope": found.in_scope, "data": dict(found.data)}
         for name, found in sorted(relation.members.items())
-        if name != unit.name and name.partition("/")[0] == other.app
+        if name != unit.name and name.partition("/")[0] == other.app and only in {"", name}
     }
     if related:
         info["related-units"] = related
@@ -178,18 +192,25 @@ def show_status_log(session: Session) -> int:
     """Show the past statuses of a unit."""
     flags = (
         *FORMAT,
-        option("n", default="20"),
-        option("type"),
-        option("days"),
+        option("n", default="0"),
+        option("type", default="unit"),
+        option("days", default="0"),
         option("from-date"),
         switch("utc"),
     )
-    args = arguments(session, flags, least=1, most=1, missing="entity name is missing")
+    args = arguments(session, flags, least=1, missing="entity name is missing.")
+    if len(args.positional) > 1:
+        raise UsageError("unexpected arguments after entity name.")
+    wanted = args.text("type")
+    if wanted not in STATUS_TYPES:
+        raise UsageError(f"unexpected status type {go_quote(wanted)}")
+    count, since = _backlog(args, session.book().now())
     with session.book().read() as records:
         unit = deployment.find_unit(records, args.positional[0])
-        wanted = args.text("type") or "unit"
-        entries = [entry for entry in unit.history if wanted in {"unit", entry[1]}]
-        entries = entries[-int(args.text("n")) :]
+        entries = [
+            entry for entry in unit.history if wanted in {"unit", entry[1]} and entry[0] >= since
+        ]
+        entries = entries[-count:]
     if args.text("format") != "tabular":
         keys = ("since", "type", "status", "message")
         emit(session, args, [dict(zip(keys, [iso(e[0]), *e[1:]], strict=True)) for e in entries])
@@ -198,6 +219,28 @@ def show_status_log(session: Session) -> int:
     rows += [[moment(entry[0]), *map(str, entry[1:])] for entry in entries]
     session.out(table(rows))
     return 0
+
+
+def _backlog(args: Arguments, now: float) -> tuple[int, float]:
+    """Return how many entries are wanted at most (0: all) and from when on."""
+    given = {name: args.text(name) for name in ("n", "days")}
+    numbers = {name: int(text) if text.isdecimal() else -1 for name, text in given.items()}
+    for name, number in numbers.items():
+        if number < 0:
+            raise UsageError(
+                f"invalid value {go_quote(given[name])} for option {dashed(name)}: parse error"
+            )
+    date = args.text("from-date")
+    if sum(map(bool, (numbers["n"], numbers["days"], date))) > 1:
+        raise UsageError("backlog size, date and days back cannot be specified together")
+    if not date:
+        since = now - numbers["days"] * DAY_SECONDS if numbers["days"] else 0.0
+        return numbers["n"] or (0 if since else BACKLOG), since
+    try:
+        since = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        raise UsageError(f"parsing backlog date: cannot parse {go_quote(date)}") from None
+    return 0, since
 
 
 def wait_for(session: Session) -> int:

@@ -1,10 +1,12 @@
 """Single commands: what they keep, show and refuse, against the structures of Juju 3.6's client."""
 
+import hashlib
 import json
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,6 +175,168 @@ def test_tasks_are_cancelled_and_that_is_told(lab: Lab) -> None:
     assert told[1]["completed at"] == "n/a"
     assert err.startswith("WARNING The following tasks could not be canceled:\ntask: 999, error: ")
     lab.wait(lambda records: records.tasks[running].status == "aborted")
+
+
+def test_show_unit_and_what_narrows_it(lab: Lab) -> None:
+    shown = lab.json("show-unit", "barge/0")["barge/0"]
+    assert list(shown) == [
+        "machine", "opened-ports", "public-address", "charm", "leader", "life", "relation-info",
+    ]  # fmt: skip
+    (crew,) = shown["relation-info"]
+    assert list(crew) == [
+        "relation-id", "endpoint", "related-endpoint", "application-data", "local-unit",
+        "related-units",
+    ]  # fmt: skip
+    assert crew["local-unit"]["in-scope"] is True
+    assert sorted(crew["local-unit"]["data"]) == [
+        "egress-subnets", "ingress-address", "private-address",
+    ]  # fmt: skip
+    assert list(crew["related-units"]) == ["barge/1"]
+
+    def narrowed(*words: str) -> list[dict[str, Any]]:
+        return lab.json("show-unit", "barge/0", *words)["barge/0"].get("relation-info", [])  # type: ignore[no-any-return]
+
+    assert [sorted(info) for info in narrowed("--app")] == [
+        ["application-data", "endpoint", "related-endpoint", "relation-id"]
+    ]
+    assert narrowed("--endpoint", "crew") == [crew]
+    assert narrowed("--endpoint", "pier") == []
+    assert "related-units" not in narrowed("--related-unit", "barge/7")[0]
+    assert 'unit "barge/9" not found' in lab.refused("show-unit", "barge/9")
+
+
+def test_the_log_of_statuses_is_narrowed(lab: Lab) -> None:
+    everything = lab.json("show-status-log", "barge/0")
+    assert len(everything) == 20
+    more = lab.json("show-status-log", "barge/0", "-n", "200")
+    told = [(entry["type"], entry["status"], entry["message"]) for entry in more]
+    assert told[:2] == [
+        ("workload", "waiting", "waiting for machine"),
+        ("juju-unit", "allocating", ""),
+    ]
+    assert [words for kind, *words in told if kind == "workload"] == [
+        ["waiting", "waiting for machine"], ["waiting", "installing agent"],
+        ["waiting", "agent initialising"], ["maintenance", "installing charm software"],
+        ["unknown", ""],
+    ]  # fmt: skip
+    assert list(everything[0]) == ["since", "type", "status", "message"]
+    assert lab.json("show-status-log", "barge/0", "-n", "1") == everything[-1:]
+    only = lab.json("show-status-log", "barge/0", "--type", "workload")
+    assert {entry["type"] for entry in only} == {"workload"}
+    assert lab.json("show-status-log", "barge/0", "--days", "1")[-20:] == everything
+    assert lab.json("show-status-log", "barge/0", "--from-date", "2020-02-03")[-20:] == everything
+    assert lab.json("show-status-log", "barge/0", "--from-date", "2999-12-31") == []
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    ([], "entity name is missing."),
+    (["barge/0", "x"], "unexpected arguments after entity name."),
+    (["barge/0", "--type", "mood"], 'unexpected status type "mood"'),
+    (["barge/0", "-n", "3", "--days", "2"], "cannot be specified together"),
+    (["barge/0", "--from-date", "soon"], "parsing backlog date"),
+    (["barge/0", "-n", "x"], 'invalid value "x" for option -n'),
+])  # fmt: skip
+def test_what_the_log_of_statuses_refuses(lab: Lab, words: list[str], text: str) -> None:
+    assert text in lab.refused("show-status-log", *words)
+
+
+def test_resources_say_who_gave_them_and_when(lab: Lab) -> None:
+    file = lab.folder / "map.txt"
+    file.write_text("here be dragons")
+    (store,) = lab.json("resources", "barge")["resources"]
+    assert (store["origin"], store["used"], store["timestamp"]) == (
+        "store", False, "0001-01-01T00:00:00Z",
+    )  # fmt: skip
+    lab("attach-resource", "barge", f"map={file}")
+    (uploaded,) = lab.json("resources", "barge")["resources"]
+    assert (uploaded["origin"], uploaded["used"], uploaded["size"], uploaded["username"]) == (
+        "upload", True, 15, "admin",
+    )  # fmt: skip
+    assert uploaded["fingerprint"] == hashlib.sha384(b"here be dragons").hexdigest()
+    name, giver, revision = lab("resources", "barge").splitlines()[1].split()
+    assert (name, giver) == ("map", "admin")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d", revision)
+    lab.settle()
+
+
+def test_secrets_of_a_person(lab: Lab) -> None:
+    uri = lab("add-secret", "key", "token=abc", "--info", "a key").strip()
+    (shown,) = lab.json("show-secret", uri).values()
+    assert list(shown) == [
+        "revision", "checksum", "rotation", "owner", "created", "updated", "description", "name",
+    ]  # fmt: skip
+    assert (shown["owner"], shown["name"], shown["description"]) == ("<model>", "key", "a key")
+    content = '{"token":"YWJj"}'
+    assert shown["checksum"] == hashlib.sha256(content.encode()).hexdigest()
+    lab("update-secret", "key", "token=xyz")
+    (again,) = lab.json("show-secret", "key", "--reveal").values()
+    assert (again["revision"], again["content"]) == (2, {"Data": {"token": "xyz"}})
+    assert again["checksum"] != shown["checksum"]
+    (first,) = lab.json("show-secret", "key", "--reveal", "--revision", "1").values()
+    assert first["content"] == {"Data": {"token": "abc"}}
+    lab("grant-secret", "key", "barge")
+    (granted,) = lab.json("show-secret", "key").values()
+    assert [(a["target"], a["role"]) for a in granted["access"]] == [("application-barge", "view")]
+    lab("revoke-secret", "key", "barge")
+    assert "access" not in next(iter(lab.json("show-secret", "key").values()))
+    listed = lab.json("secrets")
+    assert list(listed) == [uri.removeprefix("secret:")]
+    assert lab.json("secrets", "--owner", "barge") == {}
+    both = lab.refused("show-secret", "key", "--reveal", "--revisions")
+    assert "specify either --revisions or --reveal but not both" in both
+    lab("remove-secret", "key")
+    assert lab.json("secrets") == {}
+
+
+def test_models_and_their_configuration(lab: Lab) -> None:
+    (shown,) = lab.json("show-model", "lab").values()
+    assert {"name", "short-name", "model-uuid", "model-type", "life", "status", "agent-version",
+            "users", "machines", "cloud", "region", "controller-name"} <= set(shown)  # fmt: skip
+    listed = lab.json("models")
+    assert (listed["current-model"], [m["short-name"] for m in listed["models"]]) == (
+        "lab",
+        ["lab"],
+    )
+    config = lab.json("model-config")
+    assert config["update-status-hook-interval"] == {"Value": "5m", "Source": "default"}
+    lab("model-config", "update-status-hook-interval=7m")
+    assert lab("model-config", "update-status-hook-interval") == "7m\n"
+    changed = lab.json("model-config")["update-status-hook-interval"]
+    assert changed == {"Value": "7m", "Source": "model"}
+    lab("model-config", "--reset", "update-status-hook-interval")
+    assert lab("model-config", "update-status-hook-interval") == "5m\n"
+    assert 'key "mood" not found in "lab" model.' in lab.refused("model-config", "mood")
+    lab("set-model-constraints", "mem=4G", "cores=2")
+    assert lab("model-constraints") == "cores=2 mem=4G\n"
+    assert lab.json("model-constraints") == {"cores": "2", "mem": "4G"}
+    lab("set-model-constraints", "mem=", "cores=")
+
+
+def test_configuration_of_an_application(lab: Lab) -> None:
+    shown = lab.json("config", "barge")
+    assert list(shown) == ["application", "application-config", "charm", "settings"]
+    assert shown["settings"]["speed"]["source"] == "default"
+    lab("config", "barge", "speed=8")
+    assert lab("config", "barge", "speed") == "8\n"
+    changed = lab.json("config", "barge")["settings"]["speed"]
+    assert (changed["source"], changed["value"], changed["type"]) == ("user", 8, "int")
+    lab("config", "barge", "--reset", "speed")
+    assert lab("config", "barge", "speed") == "3\n"
+    lab("trust", "barge")
+    assert lab.json("config", "barge")["application-config"]["trust"]["value"] is True
+    lab("trust", "barge", "--remove")
+    assert "not found" in lab.refused("config", "barge", "mood")
+    assert 'application "raft" not found' in lab.refused("config", "raft")
+    lab.settle()
+
+
+def test_machines_and_their_status(lab: Lab) -> None:
+    shown = lab.json("show-machine", "0")
+    assert list(shown) == ["model", "machines"]
+    assert {"juju-status", "hostname", "dns-name", "ip-addresses", "instance-id", "machine-status",
+            "base", "network-interfaces", "hardware"} <= set(shown["machines"]["0"])  # fmt: skip
+    assert shown["machines"]["0"] == lab.json("machines")["machines"]["0"]
+    assert shown["machines"]["0"] == lab.json("status")["machines"]["0"]
 
 
 def test_relate_is_integrate(lab: Lab) -> None:

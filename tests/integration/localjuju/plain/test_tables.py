@@ -89,6 +89,7 @@ TABLES = {
     """,
     "show-status-log barge/0 -n 2 --type workload": """
         Time  Type  Status  Message
+        MOMENT  workload  maintenance  installing charm software
         MOMENT  workload  active  ok
     """,
     "models": """
