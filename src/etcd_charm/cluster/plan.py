@@ -29,7 +29,7 @@ from etcd_charm.cluster.rollout import (
     decide_turn,
     waits_for_leaver,
 )
-from etcd_charm.cluster.rotation import decide_rotation
+from etcd_charm.cluster.rotation import awaits_others, decide_rotation
 from etcd_charm.cluster.steps import (
     AppWrites,
     DropFormerCopy,
@@ -82,8 +82,8 @@ def decide(facts: Facts) -> Plan:
     plan = _add_watch(facts, plan)
     app = replace(_decide_app(facts, plan), access=access.record)
     if facts.rotation is not None and facts.is_leader and plan.waiting is None:
-        waiting = Waiting("rotating an authority", WokenBy.TIMER, TURN_COMMIT_S)
-        plan = replace(plan, waiting=waiting)
+        who = WokenBy.PEER if awaits_others(facts) else WokenBy.TIMER
+        plan = replace(plan, waiting=Waiting("rotating an authority", who, TURN_COMMIT_S))
     if app.turn is not None and app.turn.unit == facts.unit:
         waiting = Waiting("its own turn to restart is next", WokenBy.TIMER, TURN_COMMIT_S)
         return replace(plan, app=app, waiting=waiting)

@@ -27,6 +27,15 @@ def describe_step(facts: Facts) -> str:
     return f"{rotation.rotation_id} {rotation.phase}"
 
 
+def awaits_others(facts: Facts) -> bool:
+    """Whether another unit has not shown the present phase: its news will wake the leader."""
+    rotation = facts.rotation
+    if rotation is None:
+        return False
+    shown = {peer.unit for peer in facts.peers if peer.rotation_step == _name(rotation)}
+    return not facts.units_alive <= shown | {facts.unit}
+
+
 def decide_rotation(facts: Facts) -> AppWrites:
     """Return how the Juju leader goes on with a rotation."""
     rotation = facts.rotation

@@ -6,6 +6,7 @@ that it starts may itself set the next one.
 """
 
 import contextlib
+import os
 import time
 import uuid
 from pathlib import Path
@@ -15,6 +16,8 @@ from etcd_charm.workload import host
 START_WAIT_S = 30.0
 """Recovery of a large data directory takes longer; a timer looks again then."""
 POLL_S = 0.2
+BEHIND_ANOTHER_S = 30
+"""Only counts if the wake before it was about to end; longer than a hook takes on a busy machine."""
 WAKE_EVENT = "cluster_wake"
 """Name of the charm's own event that a timer dispatches."""
 
@@ -98,10 +101,40 @@ def list_dispatch_command(unit: str, charm: Path, event: str) -> list[str]:
     return ["/usr/bin/juju-exec", "-u", unit, dispatch]
 
 
+def is_wake() -> bool:
+    """Whether this very hook is a wake: its service runs until the hook has ended."""
+    return os.environ.get("JUJU_DISPATCH_PATH", "").endswith(f"/{WAKE_EVENT}")
+
+
+def count_fired_wakes(unit: str) -> int:
+    """Return how many wakes of a unit wait for its agent, or run."""
+    try:
+        listed = host.run_program(
+            [
+                "systemctl",
+                "list-units",
+                "--plain",
+                "--no-legend",
+                "--state=active,activating",
+                f"{name_wake(unit, '*')}.service",
+            ]
+        )
+    except host.ProgramFailed:
+        return 0
+    return len(listed.splitlines())
+
+
 def schedule_wake(unit: str, charm: Path, after_s: int) -> None:
-    """Run a hook of this unit after a while, instead of any timer set before."""
+    """Run a hook of this unit after a while, instead of any timer set before.
+
+    An agent runs commands before hooks of relations. On a busy machine, where hooks take longer
+    than timers, several wakes that take turns would keep the news of other units out for ever. So
+    while one that has fired waits for the agent, the next is far off: that one sets it anew.
+    """
     with contextlib.suppress(host.ProgramFailed):
         host.run_program(["systemctl", "stop", f"{name_wake(unit, '*')}.timer"])
+    if count_fired_wakes(unit) > is_wake():
+        after_s = max(after_s, BEHIND_ANOTHER_S)
     host.run_program(
         [
             "systemd-run",

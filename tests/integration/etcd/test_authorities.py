@@ -232,9 +232,15 @@ def test_row_19_a_replaced_authority_waits_for_the_last_unit_to_trust_it(juju, k
     assert "etcdserver" in done.stdout, "who knows the root only verifies the chain"
 
 
+def remove_authority(juju, app: str) -> None:
+    """Remove the relation and wait until Juju has forgotten it: there may be only one."""
+    juju.remove_relation("etcd:certificates", app)
+    juju.wait(lambda status: "certificates" not in status.apps["etcd"].relations, successes=1)
+
+
 @pytest.mark.long
 def test_another_authority_takes_over_and_the_relation_goes(juju, keys, writer):
-    juju.remove_relation("etcd:certificates", "csr-authority:certificates")
+    remove_authority(juju, "csr-authority")
     juju.wait(
         lambda status: (
             is_healthy(status, 3)
@@ -246,7 +252,7 @@ def test_another_authority_takes_over_and_the_relation_goes(juju, keys, writer):
     juju.deploy(EASYRSA, "easyrsa")
     juju.integrate("etcd:certificates", "easyrsa:client")
     wait_signed(juju, "easyrsa authority")
-    juju.remove_relation("etcd:certificates", "easyrsa:client")
+    remove_authority(juju, "easyrsa")
     juju.integrate("etcd:certificates", "csr-authority:certificates")
     wait_signed(juju, "csr-authority 2 intermediate")
 

@@ -9,7 +9,7 @@ import json
 import jubilant
 import pytest
 
-from tests.integration.etcd.conftest import ETCD
+from tests.integration.etcd.conftest import ETCD, open_model
 from tests.integration.etcd.stories import (
     Keys,
     is_healthy,
@@ -17,6 +17,7 @@ from tests.integration.etcd.stories import (
     list_endpoints,
     wait_healthy,
 )
+from tests.integration.etcd.test_engine_etcd import find_program
 from tests.kit.waiting import wait_for
 from tests.kit.writer import ContinuousWriter
 
@@ -25,11 +26,31 @@ pytestmark = pytest.mark.integration
 WRITES = 20
 
 
+@pytest.fixture(scope="module", params=["raftkv", pytest.param("etcd", marks=pytest.mark.long)])
+def engine(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def keys(juju, tmp_path_factory):
+def service(engine):
+    return {"raftkv": "raftkvd", "etcd": "etcd-member"}[engine]
+
+
+@pytest.fixture(scope="module")
+def juju(engine):
+    """A model per engine."""
+    with open_model() as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def keys(juju, engine, tmp_path_factory):
     folder = tmp_path_factory.mktemp("credentials")
     juju.model_config({"localjuju-lease-seconds": 5})
-    juju.deploy(ETCD, "etcd", num_units=3)
+    resources = None
+    if engine == "etcd":
+        resources = {name: str(find_program(name)) for name in ("etcd", "etcdctl")}
+    juju.deploy(ETCD, "etcd", num_units=3, config={"engine": engine}, resources=resources)
     wait_healthy(juju, 3)
     return Keys(juju, folder)
 
@@ -81,13 +102,15 @@ def test_leadership_is_handed_to_whom_it_is_asked_to(juju, writer):
         )
 
 
-def test_a_paused_member_stays_stopped_and_comes_back(juju, writer):
+def test_a_paused_member_stays_stopped_and_comes_back(juju, service, writer):
     unit = leader_of(juju.status())
     juju.run(unit, "pause")
     juju.wait(
         lambda status: status.apps["etcd"].units[unit].workload_status.current == "maintenance"
     )
-    assert juju.exec("systemctl is-active raftkvd || true", unit=unit).stdout.strip() != "active"
+    assert (
+        juju.exec(f"systemctl is-active {service} || true", unit=unit).stdout.strip() != "active"
+    )
     with pytest.raises(jubilant.TaskError, match="force=true"):
         juju.run(next(name for name in juju.status().apps["etcd"].units if name != unit), "pause")
     juju.run(unit, "resume")
@@ -184,11 +207,11 @@ def test_upkeep(juju, keys):
     assert int(juju.run("etcd/0", "verify-snapshot", {"path": path}).results["revision"]) > 0
 
 
-def test_row_3_a_member_whose_disk_was_emptied_joins_anew(juju, keys, writer):
+def test_row_3_a_member_whose_disk_was_emptied_joins_anew(juju, service, keys, writer):
     unit = next(n for n in juju.status().apps["etcd"].units if n != leader_of(juju.status()))
     before = {row["id"] for row in json.loads(juju.run(unit, "members").results["members"])}
     juju.exec(
-        "systemctl stop raftkvd; rm -rf $(readlink /var/lib/etcd-charm/data)/*; "
+        f"systemctl stop {service}; rm -rf $(readlink /var/lib/etcd-charm/data)/*; "
         "JUJU_DISPATCH_PATH=hooks/update-status ./dispatch",
         unit=unit,
     )

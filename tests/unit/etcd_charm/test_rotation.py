@@ -10,8 +10,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from ops import testing
 
-from etcd_charm.cluster.facts import DataState, EngineFacts, PeerUnit, Rotation, UnitName
+from etcd_charm.cluster.facts import (
+    DataState,
+    EngineFacts,
+    MemberId,
+    PeerUnit,
+    Rotation,
+    UnitName,
+)
+from etcd_charm.cluster.plan import decide
 from etcd_charm.cluster.rotation import decide_rotation, describe_step
+from etcd_charm.cluster.steps import WokenBy
 from etcd_charm.cluster.tls import decode_signed, split_pem
 from etcd_charm.workload.certificates import (
     cross_sign,
@@ -29,7 +38,7 @@ from etcd_charm.workload.certificates import (
 )
 from etcd_charm.workload.key_files import KeyFiles
 from tests.unit.etcd_charm.conftest import app_bag
-from tests.unit.etcd_charm.test_decisions import facts
+from tests.unit.etcd_charm.test_decisions import facts, member, view
 from tests.unit.etcd_charm.test_workload_files import NOW, authorities, make_wanted, paths
 
 __all__ = ["authorities", "paths"]
@@ -388,3 +397,19 @@ def test_a_refusal_of_the_newest_request_is_said(bench, field):
     assert state.unit_status.message.endswith(
         "no certificate of the related authority: it refused: no addresses here"
     )
+
+
+def test_the_leader_of_a_rotation_asks_again_only_for_what_is_its_own():
+    """What others have not done they tell; a timer would only keep their news out."""
+    for shown, who in (("", WokenBy.PEER), ("r1 trust", WokenBy.TIMER)):
+        peer = PeerUnit(UnitName("etcd/1"), member_id=MemberId(2), rotation_step=shown)
+        known = facts(1, is_leader=True, rotation=TRUST, wanted="new", engine=running())
+        known = dataclasses.replace(
+            known,
+            peers=(peer,),
+            units_alive=frozenset({known.unit, peer.unit}),
+            view=view(member(0), member(1)),
+        )
+        waiting = decide(known).waiting
+        assert waiting is not None
+        assert waiting.woken_by is who
