@@ -81,6 +81,20 @@ class MessageReader:
         return out
 
 
+_TIMEOUT_UNITS_S: Final = {
+    b"n": 1e-9, b"u": 1e-6, b"m": 1e-3, b"S": 1.0, b"M": 60.0, b"H": 3600.0,
+}  # fmt: skip
+
+
+def parse_timeout(raw: bytes) -> float | None:
+    """Seconds of a ``grpc-timeout`` header: up to eight digits and a unit; None when malformed."""
+    unit = _TIMEOUT_UNITS_S.get(raw[-1:])
+    digits = raw[:-1]
+    if unit is None or not digits.isdigit() or len(digits) > 8:
+        return None
+    return int(digits) * unit
+
+
 def encode_message_text(text: str) -> bytes:
     """Percent-encode a status text for the ``grpc-message`` trailer."""
     out = bytearray()

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import re
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from etcdwire.protobuf import ENUMS, TYPES, Field, Kind, Message
 
@@ -177,3 +177,68 @@ def _number_in(field: Field, value: Any) -> int:
     if not low <= number <= high:
         raise JsonError(f"{field.name}: {number} is out of range")
     return number
+
+
+class DocumentSplitter:
+    """Cuts a body that comes in pieces into its JSON objects, whatever stands between them."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._buffer = bytearray()
+        self._at = 0
+        """How far the buffer was looked through."""
+        self._depth = 0
+        self._is_in_string = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The objects that are complete now.
+
+        Raises:
+            JsonError: one is longer than the limit, or what stands there is no object.
+        """
+        buffer = self._buffer
+        buffer += data
+        found: list[bytes] = []
+        start = 0
+        while True:
+            match = (_IN_STRING if self._is_in_string else _OUTSIDE).search(buffer, self._at)
+            if match is None:
+                self._at = len(buffer)
+                break
+            sign = match.group()
+            self._at = match.end()
+            if self._is_in_string:
+                if sign == b"\\":
+                    if self._at == len(buffer):  # what it escapes comes with the next piece
+                        self._at -= 1
+                        break
+                    self._at += 1
+                else:
+                    self._is_in_string = False
+            elif sign == b'"':
+                self._is_in_string = True
+            elif sign == b"{":
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth == 0:
+                    found.append(bytes(buffer[start : self._at]))
+                    start = self._at
+                elif self._depth < 0:
+                    raise JsonError("invalid character '}' looking for beginning of value")
+        del buffer[:start]
+        self._at -= start
+        if not self._depth and buffer.strip():
+            raise JsonError(f"invalid character {chr(buffer.strip()[0])!r} in the request")
+        if len(buffer) > self._limit:
+            raise JsonError(f"a document of more than {self._limit} bytes")
+        return found
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no object has begun and not ended."""
+        return not self._depth
+
+
+_OUTSIDE: Final = re.compile(rb'["{}]')
+_IN_STRING: Final = re.compile(rb'["\\]')

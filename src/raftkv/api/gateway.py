@@ -9,7 +9,7 @@ from typing import Any, Final
 from etcdwire import messages as m
 from etcdwire import messages_lock as ml
 from etcdwire.errors import HTTP_STATUS, ApiError, Code
-from etcdwire.json_v3 import JsonError, dumps, loads, to_json
+from etcdwire.json_v3 import DocumentSplitter, JsonError, dumps, loads, to_json
 from etcdwire.protobuf import DecodeError, Message, decode, encode
 from raftkv.api import v3_lease, v3_maintenance
 from raftkv.api.access import Level, admit, caller_of, dispatch
@@ -129,6 +129,11 @@ class _ResultStream:
         """Whether the client still listens."""
         return self._reply.is_open
 
+    @property
+    def has_started(self) -> bool:
+        """Whether something was sent."""
+        return self._started
+
     def send(self, body: bytes) -> None:
         """Send one message."""
         self._line({"result": to_json(decode(self._response, body))})
@@ -204,17 +209,35 @@ class _OneResult:
 
 
 def _watch(host: Host, request: HttpRequest, reply: HttpReply) -> None:
-    """One or more WatchRequest documents in the body; answers follow until the client leaves."""
+    """WatchRequest documents, as they come; answers follow until the client leaves."""
     stream = _ResultStream(reply, m.WatchResponse)
-    try:
-        requests = [loads(m.WatchRequest, line) for line in request.body.splitlines() if line]
-    except JsonError:
-        try:
-            requests = [loads(m.WatchRequest, request.body)]
-        except JsonError as error:
-            _JsonCall(reply, m.WatchResponse).fail(ApiError(Code.INVALID_ARGUMENT, str(error)))
-            return
     watch = WatchStream(host, stream, caller_of(request.headers, request.common_name))
+    splitter = DocumentSplitter(host.limits.max_request_bytes)
     reply.on_close(watch.close)
-    for message in requests:
-        watch.receive(encode(message))
+
+    def take(piece: bytes) -> None:
+        if not reply.is_open:
+            return
+        try:
+            for document in splitter.feed(piece):
+                watch.receive(encode(loads(m.WatchRequest, document)))
+        except JsonError as error:
+            refuse(ApiError(Code.INVALID_ARGUMENT, str(error)))
+
+    def refuse(error: ApiError) -> None:
+        watch.close()
+        if stream.has_started:
+            stream.finish(error)
+        else:
+            _JsonCall(reply, m.WatchResponse).fail(error)
+
+    def end() -> None:
+        if not splitter.is_between and reply.is_open:
+            refuse(ApiError(Code.INVALID_ARGUMENT, "unexpected EOF"))
+
+    if request.feed is None:
+        take(request.body)
+        end()
+    else:
+        request.feed.on_piece = take
+        request.feed.on_end = end

@@ -17,8 +17,16 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(slots=True)
+class Feed:
+    """The body of a request that is answered while it still comes."""
+
+    on_piece: Callable[[bytes], None] | None = None
+    on_end: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
 class HttpRequest:
-    """One request with its whole body."""
+    """One request with its whole body, or with a feed of it."""
 
     method: str
     path: str
@@ -35,6 +43,16 @@ class HttpRequest:
     """Roles of v2's own users that the sender has."""
     v2_revision: int | None = None
     """Of v2's users when that was checked; None while v2 asks for none."""
+    feed: Feed | None = None
+    """Only where ``streams_body`` says so."""
+
+
+STREAMED_PATHS: Final = frozenset({"/v3/watch", "/v3beta/watch", "/v3alpha/watch"})
+
+
+def streams_body(method: str, path: str) -> bool:
+    """Whether a request's body is passed on piece by piece: watches are asked for one by one."""
+    return method == "POST" and path in STREAMED_PATHS
 
 
 class HttpReply(Protocol):

@@ -249,6 +249,11 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """On which it runs."""
+        return self._group.loop
+
+    @property
     def common_name(self) -> str:
         """The CN of the client's certificate; empty unless the listener demands one."""
         if self._common_name is None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import httptools
 
 from raftkv.api.host import Limits
-from raftkv.api.http import Headers, HttpRequest
+from raftkv.api.http import Feed, Headers, HttpRequest, streams_body
 from raftkv.server.connection import Connection, Plane, internal_error
 
 HEADER_BYTES_MAX: Final = 64 << 10
@@ -42,6 +42,7 @@ class Http1Codec:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._is_mid_request = False
+        self._feed: Feed | None = None
 
     # --- Codec ------------------------------------------------------------------------------
 
@@ -66,6 +67,7 @@ class Http1Codec:
     def close(self) -> None:
         """The connection is gone."""
         self._closing = True
+        self._feed = None
         for reply in self._replies:
             reply.abandon()
         self._replies.clear()
@@ -142,9 +144,18 @@ class Http1Codec:
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._replies:
             self._output.append(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.touch()
+        method, path, _ = self._target()
+        if b"transfer-encoding" in self._headers and streams_body(method, path):
+            self._is_mid_request = False  # it may take for ever
+            self._feed = Feed()
+            self._serve(b"", self._feed)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        if self._feed is not None:
+            if self._feed.on_piece is not None:
+                self._feed.on_piece(body)
+            return
         self._body_bytes += len(body)
         if self._body_bytes > self._body_limit:
             raise _TooLargeError
@@ -153,14 +164,24 @@ class Http1Codec:
     def on_message_complete(self) -> None:
         """A whole request."""
         self._is_mid_request = False
-        parser = self._parser
-        method = parser.get_method().decode("latin-1")
+        feed, self._feed = self._feed, None
+        if feed is None:
+            self._serve(self._body[0] if len(self._body) == 1 else b"".join(self._body), None)
+        elif feed.on_end is not None:
+            feed.on_end()
+
+    def _target(self) -> tuple[str, str, str]:
+        """(method, path, query)."""
         raw_path, _, query = self._url.decode("latin-1").partition("?")
         if "%" in raw_path:
             raw_path = unquote(raw_path, errors="surrogateescape")
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        return self._parser.get_method().decode("latin-1"), raw_path, query
+
+    def _serve(self, body: bytes, feed: Feed | None) -> None:
+        parser = self._parser
+        method, path, query = self._target()
         request = HttpRequest(
-            method, raw_path, query, self._headers, body, self._connection.common_name
+            method, path, query, self._headers, body, self._connection.common_name, feed=feed
         )
         reply = _Reply(
             self,

@@ -17,7 +17,7 @@ from raftkv.api.access import Level, admit, caller_of, dispatch
 from raftkv.api.calls import BodyWriter
 from raftkv.api.figures import MethodCounter
 from raftkv.api.host import Host
-from raftkv.api.http import Headers, HttpRequest
+from raftkv.api.http import Feed, Headers, HttpRequest, streams_body
 from raftkv.api.large_ranges import RangeStream
 from raftkv.api.services import (
     KEEP_ALIVE_PATH,
@@ -32,10 +32,12 @@ from raftkv.api.v3_lease import KeepAliveStream
 from raftkv.api.v3_lock import Observation
 from raftkv.api.v3_watch import WatchStream
 from raftkv.server.connection import Connection, Plane, internal_error
+from raftkv.server.deadlines import Deadlines
 from raftkv.values import NO_MEMBER
 
 GRPC_OVERHEAD_BYTES: Final = 512 << 10
 """Etcd's allowance above the request limit before gRPC itself refuses a message."""
+DEADLINE_EXCEEDED: Final = ApiError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 _LOG: Final = logging.getLogger("raftkv.http2")
 _PLAIN: Final = object()
 _UNKNOWN: Final = object()
@@ -61,9 +63,15 @@ class Http2Codec:
         self.session = ServerSession(self)
         self._streams: dict[int, _GrpcStream] = {}
         self._closers: dict[int, Callable[[], None]] = {}
+        self._feeds: dict[int, Feed] = {}
         self._failed = False
         self._counters = host.figures.methods
         self._whole_limit = host.limits.max_request_bytes + GRPC_OVERHEAD_BYTES
+        self._deadlines = Deadlines(connection.loop, self.session.streams, self._on_deadline)
+        self.expired: set[int] = set()
+        """Unary calls that were answered for their time-out; what they wanted may still come."""
+        self.begun: set[int] = set()
+        """Unary calls whose answer is being sent in pieces."""
 
     # --- Codec ------------------------------------------------------------------------------
 
@@ -81,6 +89,7 @@ class Http2Codec:
 
     def close(self) -> None:
         """The connection is gone."""
+        self._deadlines.close()
         for stream_id in list(self._streams):
             self.on_reset(stream_id)
         for closer in list(self._closers.values()):
@@ -120,6 +129,9 @@ class Http2Codec:
                 head.route = _UNKNOWN
         else:
             head.route = _PLAIN
+            target = unquote(head.path.decode("latin-1").partition("?")[0])
+            if streams_body(head.method.decode("latin-1"), target):
+                head.delivery = Delivery.STREAMED
 
     def body_limit(self, head: Head) -> int:  # noqa: ARG002 - one limit for all
         """One limit for all requests."""
@@ -139,6 +151,8 @@ class Http2Codec:
             if _needs_leader(head) and self._host.leader_id == NO_MEMBER:
                 call.fail(NO_LEADER)
                 return
+            if b"grpc-timeout" in head.headers:
+                self._set_deadline(stream_id, head)
             try:
                 if self._host.machine.auth.enabled:
                     caller = caller_of(head.headers, self._connection.common_name)
@@ -156,6 +170,32 @@ class Http2Codec:
             self._on_plain(stream_id, head, body)
         else:
             self._refuse_method(stream_id, head)
+
+    def _set_deadline(self, stream_id: int, head: Head) -> None:
+        timeout_s = grpc.parse_timeout(head.headers[b"grpc-timeout"])
+        if timeout_s is not None:
+            self._deadlines.add(stream_id, timeout_s)
+
+    def _on_deadline(self, stream_id: int) -> None:
+        """Answer a call whose time is over; whether it was carried out nobody knows."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.finish(DEADLINE_EXCEEDED)
+            return
+        open_stream = self.session.streams[stream_id]
+        if not isinstance(open_stream.head.route, Unary):
+            return
+        if open_stream.pending is not None or stream_id in self.begun:
+            self.session.reset(stream_id, frames.CANCEL)  # the answer is on its way already
+            self.touch()
+            return
+        counter = self._counters[open_stream.head.path]
+        UnaryCall(self, stream_id, counter).fail(DEADLINE_EXCEEDED)
+        closer = self._closers.pop(stream_id, None)
+        if closer is not None:
+            closer()  # it waited for others, and is forgotten
+        else:
+            self.expired.add(stream_id)
 
     def _refuse_framing(self, call: UnaryCall, body: bytes) -> None:
         try:
@@ -184,10 +224,23 @@ class Http2Codec:
 
     def on_open(self, stream_id: int, head: Head) -> None:
         """A streamed call begins."""
+        if head.route is _PLAIN:
+            self._feeds[stream_id] = feed = Feed()
+            self._on_plain(stream_id, head, b"", feed)
+            return
         counter = self._counters[head.path]
         counter.started += 1
         stream = _GrpcStream(self, stream_id, self._whole_limit, counter)
         self._streams[stream_id] = stream
+        if b"grpc-timeout" in head.headers:
+            self._set_deadline(stream_id, head)
+        try:
+            self._open(stream, head)
+        except Exception as error:  # noqa: BLE001 - our bug: this stream fails, the rest goes on
+            _LOG.exception("call %s failed", head.path)
+            stream.finish(internal_error(error))
+
+    def _open(self, stream: _GrpcStream, head: Head) -> None:
         host = self._host
         caller = caller_of(head.headers, self._connection.common_name)
         if head.route == WATCH_PATH:
@@ -216,12 +269,20 @@ class Http2Codec:
 
     def on_data(self, stream_id: int, data: bytes) -> None:
         """A piece of a streamed call."""
+        feed = self._feeds.get(stream_id)
+        if feed is not None:
+            if feed.on_piece is not None:
+                feed.on_piece(data)
+            return
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.receive(data)
 
     def on_end(self, stream_id: int) -> None:
         """The client will send no more; a watch ends with that, other calls are answered first."""
+        feed = self._feeds.pop(stream_id, None)
+        if feed is not None and feed.on_end is not None:
+            feed.on_end()
         stream = self._streams.get(stream_id)
         if stream is None:
             return
@@ -232,6 +293,7 @@ class Http2Codec:
 
     def on_reset(self, stream_id: int) -> None:
         """The client gave up."""
+        self._feeds.pop(stream_id, None)
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             stream.closed()
@@ -253,7 +315,7 @@ class Http2Codec:
 
     # --- plain HTTP over h2 -----------------------------------------------------------------
 
-    def _on_plain(self, stream_id: int, head: Head, body: bytes) -> None:
+    def _on_plain(self, stream_id: int, head: Head, body: bytes, feed: Feed | None = None) -> None:
         raw_path, _, query = head.path.decode("latin-1").partition("?")
         request = HttpRequest(
             head.method.decode("latin-1"),
@@ -262,6 +324,7 @@ class Http2Codec:
             head.headers,
             body,
             self._connection.common_name,
+            feed=feed,
         )
         reply = _PlainReply(self, stream_id, is_head=head.method == b"HEAD")
         try:
@@ -277,6 +340,7 @@ class Http2Codec:
     def drop_closer(self, stream_id: int) -> None:
         """The stream ended in order."""
         self._closers.pop(stream_id, None)
+        self._feeds.pop(stream_id, None)
 
 
 def _ignore() -> None:
@@ -303,11 +367,13 @@ class UnaryCall:
 
     def begin(self, length: int) -> BodyWriter:
         """Announce a message of so many bytes."""
-        return _UnaryBody(self._codec, self._stream_id, length)
+        return _UnaryBody(self._codec, self._stream_id, length, self._counter)
 
     def ok(self, body: bytes) -> None:
         """Answer."""
         codec = self._codec
+        if codec.expired and self._is_expired():
+            return
         self._counter.ok += 1
         codec.session.send_whole(
             self._stream_id,
@@ -320,19 +386,32 @@ class UnaryCall:
     def fail(self, error: ApiError) -> None:
         """Answer with a status only."""
         codec = self._codec
+        if codec.expired and self._is_expired():
+            return
         self._counter.fail(error.code)
         codec.session.end(self._stream_id, grpc.trailers_only(error.code, error.message))
         codec.touch()
+
+    def _is_expired(self) -> bool:
+        """Whether its time was over before the answer came; the answer is nobody's then."""
+        if self._stream_id not in self._codec.expired:
+            return False
+        self._codec.expired.discard(self._stream_id)
+        return True
 
 
 class _UnaryBody:
     """The one message of a unary answer, in pieces (``calls.BodyWriter``)."""
 
-    __slots__ = ("_codec", "_stream_id")
+    __slots__ = ("_codec", "_counter", "_stream_id")
 
-    def __init__(self, codec: Http2Codec, stream_id: int, length: int) -> None:
+    def __init__(
+        self, codec: Http2Codec, stream_id: int, length: int, counter: MethodCounter
+    ) -> None:
         self._codec = codec
         self._stream_id = stream_id
+        self._counter = counter
+        codec.begun.add(stream_id)
         codec.session.send_head(stream_id, _RESPONSE_HEADERS)
         self.send(b"\x00" + length.to_bytes(4, "big"))
 
@@ -352,11 +431,15 @@ class _UnaryBody:
 
     def finish(self) -> None:
         """End the call."""
+        self._counter.ok += 1
+        self._codec.begun.discard(self._stream_id)
         self._codec.session.end(self._stream_id, _TRAILERS_OK)
         self._codec.touch()
 
     def abort(self) -> None:
         """Reset: what was announced will not come."""
+        self._counter.fail(Code.UNAVAILABLE)
+        self._codec.begun.discard(self._stream_id)
         self._codec.session.reset(self._stream_id, frames.INTERNAL_ERROR)
         self._codec.touch()
 
@@ -386,7 +469,11 @@ class _GrpcStream:
             return
         for message in messages:
             if self.on_message is not None and self.is_open:
-                self.on_message(message)
+                try:
+                    self.on_message(message)
+                except Exception as error:  # noqa: BLE001 - our bug: this stream fails, the rest goes on
+                    _LOG.exception("a message of a stream failed")
+                    self.finish(internal_error(error))
 
     def send(self, body: bytes) -> None:
         """Send one message."""
