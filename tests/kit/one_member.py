@@ -170,9 +170,6 @@ class OneMember:
     def transfer_leadership(self, to: MemberId, token: Token) -> None:
         token.ready()
 
-    def open_snapshot(self, deliver: Any) -> None:
-        raise NotImplementedError
-
     def when_forgotten(self, done: Callable[[], None]) -> None:
         while self.machine.kv.has_garbage:
             self.machine.kv.forget_slice(100)

@@ -150,6 +150,11 @@ class Cluster:
     def lead(self, member: Process) -> None:
         """Hand leadership to this member, and wait until it leads."""
         with Client([member.client_url]) as there:
+            wait_for(
+                lambda: all(one.client_urls for one in there.member_list()),
+                START_TIMEOUT_S,
+                "each member said where it serves",
+            )
             members = {one.member_id: one for one in there.member_list()}
             target = next(i for i, one in members.items() if one.name == member.name)
             leader = there.status().leader_id

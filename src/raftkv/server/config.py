@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 QUOTA_BYTES_DEFAULT: Final = 2 << 30
 NO_QUOTA_BYTES: Final = 1 << 62
+SNAPSHOT_RATE_MIN: Final = 64 << 10
 LEVELS: Final = ("debug", "info", "warn", "error", "panic", "fatal")
 
 
@@ -91,6 +92,7 @@ class Config:
     heartbeat_ms: int
     election_ms: int
     snapshot_count: int
+    snapshot_bytes_per_s: int
     quota_bytes: int
     max_txn_ops: int
     max_request_bytes: int
@@ -165,6 +167,7 @@ def check(raw: RawConfig) -> Config:
         heartbeat_ms=heartbeat_ms,
         election_ms=election_ms,
         snapshot_count=max(raw.number("snapshot-count"), 1000),
+        snapshot_bytes_per_s=max(raw.number("snapshot-rate"), SNAPSHOT_RATE_MIN),
         quota_bytes=_quota_bytes(raw),
         max_txn_ops=raw.number("max-txn-ops"),
         max_request_bytes=raw.number("max-request-bytes"),

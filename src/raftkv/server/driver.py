@@ -16,7 +16,7 @@ import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
@@ -181,6 +181,7 @@ class Driver:
         self.is_stopping = True
         self._aside.stop()
         self._exports.close()
+        self.traffic.close()
         self.loop.remove_reader(self._notify_fd)
         for link in self._links.values():
             link.close()
@@ -462,10 +463,6 @@ class Driver:
         """See ``api.host.Host``."""
         self._aside.submit(work, done)
 
-    def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
-        """Flush, then hand over a snapshot of all that was applied when asked."""
-        self.flushing.open_snapshot(deliver)
-
     def export_snapshot(self, deliver: Callable[[SnapshotSource | ApiError], None]) -> None:
         """Flush, then hand over a file in etcd's form of all that was applied when asked."""
         self.flushing.export_snapshot(self._exports.start, deliver)
@@ -579,9 +576,9 @@ class Driver:
         if self.replica.membership.members:
             self._stop(f"peer {member_id:x} says that this member was removed", 0)
 
-    def open_incoming(self, sender: MemberId) -> Incoming:
+    def open_incoming(self, sender: MemberId, named: dict[str, Any]) -> Incoming:
         """A peer sends a snapshot."""
-        return self.traffic.open_incoming(sender)
+        return self.traffic.open_incoming(sender, named)
 
     def step_down(self, done: Callable[[], None]) -> None:
         """Before a planned stop: hand leadership to the most caught-up voter, then go on."""

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from etcdwire.errors import ApiError, Code
 from raftkv.api.host import SnapshotSource
 from raftkv.server.data_dir import paths
+from raftkv.server.snapshots import INCOMING_KEPT_S, INCOMING_PREFIX, SPOOL_PREFIX
+from raftkv.server.writers import WriterError, run_writer
 
 if TYPE_CHECKING:
     from raftkv.server.driver import Driver
@@ -73,14 +75,11 @@ class Exports:
             self._number += 1
             member = paths(self._driver.config)[0]
             target = member / f"{PREFIX}{os.getpid()}-{self._number}"
+            found: SnapshotSource | ApiError
             try:
-                problem = await self._write(member / "store", target)
-                found: SnapshotSource | ApiError = (
-                    ApiError(Code.UNAVAILABLE, f"raftkv: cannot write a snapshot: {problem}")
-                    if problem
-                    else FileSnapshot(target)
-                )
-            except OSError as error:
+                await run_writer("export", member / "store", target)
+                found = FileSnapshot(target)
+            except (OSError, WriterError) as error:
                 found = ApiError(Code.UNAVAILABLE, f"raftkv: cannot write a snapshot: {error}")
             finally:
                 target.unlink(missing_ok=True)
@@ -89,28 +88,6 @@ class Exports:
             _LOG.warning("%s", found)
         deliver(found)
 
-    async def _write(self, store: Path, target: Path) -> str:
-        """Run the writer; what it complains of, empty when it succeeded."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "raftkv.snapshot",
-            os.fspath(store),
-            os.fspath(target),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            _, complaint = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            raise
-        if process.returncode == 0:
-            return ""
-        text = complaint.decode("utf-8", "replace").strip().splitlines()
-        return text[-1] if text else f"the writer ended with {process.returncode}"
-
     def close(self) -> None:
         """Stop what is being written."""
         for task in self._tasks:
@@ -118,7 +95,10 @@ class Exports:
 
 
 def remove_leftovers(member: Path) -> None:
-    """Delete what an earlier run could not."""
-    for pattern in (f"{PREFIX}*", "incoming-*.snap"):
+    """Delete what an earlier run could not; what came of a snapshot may be continued for a while."""
+    for pattern in (f"{PREFIX}*", f"{SPOOL_PREFIX}*"):
         for path in member.glob(pattern):
+            path.unlink(missing_ok=True)
+    for path in member.glob(f"{INCOMING_PREFIX}*"):
+        if path.stat().st_mtime < time.time() - INCOMING_KEPT_S:
             path.unlink(missing_ok=True)

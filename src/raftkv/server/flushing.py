@@ -22,7 +22,6 @@ from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
-from raftkv.server.snapshots import BackendSnapshot
 from raftkv.values import Index
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ class Flushing:
         self._forgotten: list[int] = []
         self._committed_index = applied
         self._next_commit = 0.0
-        self._waiting_snapshots: list[Callable[[SnapshotSource], None]] = []
         self._when_forgotten: list[Callable[[], None]] = []
         self._when_committed: list[Callable[[], None]] = []
         self._defragmenting: Callable[[ApiError | None], None] | None = None
@@ -91,7 +89,7 @@ class Flushing:
         driver.loop.call_later(FLUSH_EVERY_S, self._timer)
         machine = driver.machine
         now = driver.loop.time()
-        commit = now >= self._next_commit or bool(self._waiting_snapshots or self._when_committed)
+        commit = now >= self._next_commit or bool(self._when_committed)
         forgotten = machine.kv.may_forget and not driver.traffic.is_installing
         if forgotten:
             self._forgotten += machine.kv.forget_slice(FORGET_KEYS)
@@ -106,8 +104,6 @@ class Flushing:
             or self._when_committed
         ):
             self.flush(commit=commit)
-        elif self._waiting_snapshots and not self._flushing:
-            self._open_snapshots()
 
     def flush(self, *, commit: bool) -> None:
         """Hand rows to the flush thread; with ``commit`` they become durable as one state."""
@@ -148,35 +144,34 @@ class Flushing:
         driver.machine.kv.forget_flushed(row_ids)
         self.used_bytes = driver.environment.used_bytes()
         driver.feed(Synced(index))
-        if self._waiting_snapshots and not self._flushing and not self._is_swapping:
-            self._open_snapshots()
         for done in waiting:
             done()
 
     # --- who waits --------------------------------------------------------------------------
 
-    def open_snapshot(self, deliver: Callable[[SnapshotSource], None]) -> None:
-        """Flush, then hand over a snapshot of all that was applied when asked."""
-        self._waiting_snapshots.append(deliver)
+    def read_files(self, begin: Callable[[Callable[[], None]], None]) -> None:
+        """Once all that was applied when asked is committed, let another process read the files.
 
-    def _open_snapshots(self) -> None:
-        waiting, self._waiting_snapshots = self._waiting_snapshots, []
-        for deliver in waiting:
+        ``begin`` gets what must be called when it has read them: until then they stay in place.
+        """
+
+        def start() -> None:
             self._views_open += 1
-            deliver(BackendSnapshot(self._driver.environment, self._view_closed))
+            begin(self._view_closed)
+
+        self._when_committed.append(start)
 
     def export_snapshot(self, start: Callable[[Deliver], None], deliver: Deliver) -> None:
-        """As ``open_snapshot``, for a process that reads the files itself."""
+        """As ``read_files``, for what is handed over then."""
 
-        def delivered(found: SnapshotSource | ApiError) -> None:
-            self._view_closed()
-            deliver(found)
+        def begin(release: Callable[[], None]) -> None:
+            def delivered(found: SnapshotSource | ApiError) -> None:
+                release()
+                deliver(found)
 
-        def begin() -> None:
-            self._views_open += 1
             start(delivered)
 
-        self._when_committed.append(begin)
+        self.read_files(begin)
 
     def _view_closed(self) -> None:
         self._views_open -= 1

@@ -82,12 +82,21 @@ class PeerHost(Protocol):
     def removed_by(self, member_id: MemberId) -> None:
         """A peer says that this member was removed."""
 
-    def open_incoming(self, sender: MemberId) -> Incoming:
-        """A peer wants to send a snapshot."""
+    def open_incoming(self, sender: MemberId, named: dict[str, Any]) -> Incoming:
+        """A peer wants to send a snapshot; ``named`` is what it says of it.
+
+        Raises:
+            ValueError, KeyError: malformed.
+            OSError: there is no room for it.
+        """
 
 
 class Incoming(Protocol):
     """A snapshot being received."""
+
+    @property
+    def offset(self) -> int | None:
+        """How many bytes are here already; None for a sender that does not want to know."""
 
     def write(self, chunk: bytes) -> None:
         """One piece."""
@@ -99,14 +108,15 @@ class Incoming(Protocol):
         """The connection broke."""
 
 
-def hello(kind: str, host: PeerHost, to: MemberId) -> bytes:
-    """The opening of a connection."""
+def hello(kind: str, host: PeerHost, to: MemberId, more: dict[str, Any] | None = None) -> bytes:
+    """The opening of a connection; ``more`` is what only this kind has to say."""
     line = {
         "kind": kind,
         "cluster": f"{host.cluster_id:x}",
         "from": f"{host.member_id:x}",
         "to": f"{to:x}",
         "level": LEVEL,
+        **(more or {}),
     }
     return MAGIC + json.dumps(line).encode() + b"\n"
 
@@ -380,7 +390,18 @@ class PeerConnection(asyncio.Protocol):
             return
         introduction = _read_json(line)
         problem = self._check(introduction)
-        answer: dict[str, Any] = {"error": problem} if problem else {"ok": True, "level": LEVEL}
+        answer: dict[str, Any] = {"ok": True, "level": LEVEL}
+        if not problem and introduction.get("kind") == "snapshot":
+            try:
+                named = introduction.get("snapshot", {})
+                self._incoming = self._host.open_incoming(self._sender, named)
+            except (KeyError, TypeError, ValueError, OSError) as error:
+                problem = f"cannot take this snapshot: {error}"
+            else:
+                if self._incoming.offset is not None:
+                    answer["offset"] = self._incoming.offset
+        if problem:
+            answer = {"error": problem}
         if self._transport is not None:
             self._transport.write(json.dumps(answer).encode() + b"\n")
         if problem:
@@ -388,9 +409,7 @@ class PeerConnection(asyncio.Protocol):
             self._close()
             return
         self._buffer = b""
-        if introduction.get("kind") == "snapshot":
-            self._incoming = self._host.open_incoming(self._sender)
-        else:
+        if self._incoming is None:
             self._reader = FrameReader()
             self._host.incoming_opened(self._sender)
         if rest:

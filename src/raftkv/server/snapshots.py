@@ -1,62 +1,70 @@
-"""Snapshots on their way: read from the backend, sent to a peer, received and installed."""
+"""Snapshots on their way between members: from a file, at a limited rate, continued where they broke.
+
+The sender's introduction (see ``peers``) names the snapshot: its index and term, the leader's term,
+an id, and its size. The receiver answers how many bytes of that id it holds already. Each piece is
+``length u32 big-endian | bytes``; a length of 0 ends it, and is answered once it is installed. (At
+level 1 the sender named it in a first piece instead, and always began at 0.)
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import shutil
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from raftkv.backend import schema
-from raftkv.backend.environment import Environment, View
+from raftkv.backend.environment import Environment
 from raftkv.backend.errors import StorageError
 from raftkv.backend.schema import Table
-from raftkv.backend.stream import export_chunks, import_file
 from raftkv.log.segment import sync_directory
 from raftkv.server.peers import PeerHost, hello
 from raftkv.server.tls import PEER_SERVER_NAME
 from raftkv.values import ClusterId, Index, Member, MemberId, Term
 
+SPOOL_PREFIX: Final = "spool-"
+INCOMING_PREFIX: Final = "incoming-"
+INCOMING_KEPT_S: Final = 3600.0
+INSTALL_TIMEOUT_S: Final = 3600.0
+CONNECT_TIMEOUT_S: Final = 5.0
+PIECE_BYTES: Final = 256 << 10
 _LOG: Final = logging.getLogger("raftkv.snapshots")
-SEND_TIMEOUT_S: Final = 3600.0
 
 
-class BackendSnapshot:
-    """A consistent snapshot being read (``api.host.SnapshotSource``)."""
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """A snapshot that waits in a file to be sent."""
 
-    def __init__(self, environment: Environment, closed: Callable[[], None]) -> None:
-        self._closed: Callable[[], None] | None = closed
-        self._view: View = environment.view()
-        self.index = Index(self._view.number(schema.META_APPLIED_INDEX))
-        self.term = Term(self._view.number(schema.META_APPLIED_TERM))
-        self.size_bytes = environment.used_bytes()
-        self._chunks: Iterator[bytes] = export_chunks(self._view)
+    path: Path
+    snapshot_id: str
+    index: Index
+    term: Term
+    size_bytes: int
 
-    def next_chunk(self) -> bytes | None:
-        """The next piece, None at the end."""
-        return next(self._chunks, None)
 
-    def close(self) -> None:
-        """Release the view."""
-        self._view.close()
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            closed()
+class Refused(Exception):  # noqa: N818 - the receiver's word, not a failure of ours
+    """The receiver will not have this snapshot: trying again is of no use."""
 
 
 async def send_snapshot(
     host: PeerHost,
     member: Member,
-    source: BackendSnapshot,
+    spool: Spool,
     leader_term: Term,
     context: ssl.SSLContext | None,
+    bytes_per_s: int,
 ) -> bool:
-    """Stream a snapshot to a member on a connection of its own; whether it was installed."""
+    """Stream a snapshot to a member on a connection of its own; whether it was installed.
+
+    Raises:
+        Refused: it is not wanted.
+        OSError, asyncio.TimeoutError, ValueError: the connection broke; may be continued.
+    """
     url = urlsplit(member.peer_urls[0])
     reader, writer = await asyncio.wait_for(
         asyncio.open_connection(
@@ -65,52 +73,99 @@ async def send_snapshot(
             ssl=context if url.scheme == "https" else None,
             server_hostname=PEER_SERVER_NAME if url.scheme == "https" else None,
         ),
-        5.0,
+        CONNECT_TIMEOUT_S,
     )
+    front = {"index": spool.index, "term": spool.term, "leader_term": leader_term}
     try:
-        writer.write(hello("snapshot", host, member.member_id))
-        if not json.loads(await reader.readline()).get("ok"):
-            return False
-        front = json.dumps(
-            {"index": source.index, "term": source.term, "leader_term": leader_term}
-        ).encode()
-        writer.write(len(front).to_bytes(4, "big") + front)
-        while (chunk := source.next_chunk()) is not None:
-            writer.write(len(chunk).to_bytes(4, "big") + chunk)
-            await writer.drain()
-            await asyncio.sleep(0)
-        writer.write(bytes(4))
-        await writer.drain()
-        answer = await asyncio.wait_for(reader.readline(), SEND_TIMEOUT_S)
-        return bool(answer and json.loads(answer).get("installed"))
+        named = {**front, "id": spool.snapshot_id, "size": spool.size_bytes}
+        writer.write(hello("snapshot", host, member.member_id, {"snapshot": named}))
+        answer = json.loads(await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S))
+        if not answer.get("ok"):
+            raise Refused(str(answer.get("error")))
+        if "offset" not in answer:  # a member of level 1
+            first = json.dumps(front).encode()
+            writer.write(len(first).to_bytes(4, "big") + first)
+        offset = int(answer.get("offset", 0))
+        if offset:
+            _LOG.info("going on with byte %d of %d", offset, spool.size_bytes)
+        await _send_file(writer, spool.path, offset, bytes_per_s)
+        answer = await asyncio.wait_for(reader.readline(), INSTALL_TIMEOUT_S)
+        if not answer:
+            raise ConnectionResetError("the member hung up before it had installed it")
+        return bool(json.loads(answer).get("installed"))
     finally:
         writer.close()
 
 
+async def _send_file(
+    writer: asyncio.StreamWriter, path: Path, offset: int, bytes_per_s: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    began, sent = loop.time(), 0
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        while piece := file.read(PIECE_BYTES):
+            writer.write(len(piece).to_bytes(4, "big") + piece)
+            await writer.drain()
+            sent += len(piece)
+            # Never to send in a burst what could not be sent before: that is what traffic feels.
+            behind_s = loop.time() - began - sent / bytes_per_s
+            if behind_s > 1:
+                began += behind_s - 1
+            await asyncio.sleep(max(0.0, -behind_s))
+    writer.write(bytes(4))
+    await writer.drain()
+
+
 class IncomingSnapshot:
-    """A snapshot being received: first a JSON piece that says what it is, then its bytes."""
+    """A snapshot being received."""
 
     def __init__(
         self,
         directory: Path,
         sender: MemberId,
+        named: dict[str, Any],
         received: Callable[[IncomingSnapshot, Callable[[bool], None]], None],
     ) -> None:
+        """``named``: what the introduction says of it; empty from a sender of level 1.
+
+        Raises:
+            ValueError: the introduction is malformed.
+        """
         self.sender = sender
-        self.path = directory / f"incoming-{sender:x}.snap"
         self._received = received
-        self._file = self.path.open("wb")
-        self.index = Index(0)
-        self.term = Term(0)
-        self.leader_term = Term(0)
+        self.index, self.term, self.leader_term = Index(0), Term(0), Term(0)
+        snapshot_id = str(named.get("id", ""))
+        if snapshot_id and not snapshot_id.isalnum():
+            raise ValueError(f"snapshot id {snapshot_id!r}")
+        prefix = f"{INCOMING_PREFIX}{sender:x}-"
+        self.path = directory / f"{prefix}{snapshot_id or 'first'}"
+        for former in directory.glob(f"{prefix}*"):
+            if former != self.path or not snapshot_id:
+                former.unlink()
+        self._is_named = bool(snapshot_id)
+        if self._is_named:
+            self._take_front(named)
+        self._file = self.path.open("ab")
+        size_bytes = int(named.get("size", 0))
+        if self._file.tell() > size_bytes:
+            self._file.truncate(0)
+        self.path.chmod(0o600)
+
+    @property
+    def offset(self) -> int | None:
+        """How many bytes are here already; None for a sender that does not want to know."""
+        return self._file.tell() if self._is_named else None
+
+    def _take_front(self, front: dict[str, Any]) -> None:
+        self.index = Index(int(front["index"]))
+        self.term = Term(int(front["term"]))
+        self.leader_term = Term(int(front["leader_term"]))
 
     def write(self, chunk: bytes) -> None:
         """One piece."""
         if not self.index:
-            front = json.loads(chunk)
-            self.index = Index(front["index"])
-            self.term = Term(front["term"])
-            self.leader_term = Term(front["leader_term"])
+            self._take_front(json.loads(chunk))
             return
         self._file.write(chunk)
 
@@ -120,23 +175,20 @@ class IncomingSnapshot:
         self._received(self, answer)
 
     def abandon(self) -> None:
-        """The connection broke."""
+        """The connection broke: what has come is kept, it may go on."""
         self._file.close()
-        self.path.unlink(missing_ok=True)
+        if not self._is_named:
+            self.path.unlink(missing_ok=True)
 
 
-def unpack(
-    path: Path, directory: Path, cluster_id: ClusterId, member_id: MemberId, index: Index
-) -> None:
-    """Verify a received snapshot and make a backend of it, beside the present one. Blocks.
+def adopt(directory: Path, cluster_id: ClusterId, member_id: MemberId, index: Index) -> None:
+    """Make an unpacked snapshot this member's own.
 
     Raises:
-        StorageError: damaged, or not the snapshot that was announced.
+        StorageError: it is not the snapshot that was announced.
     """
-    shutil.rmtree(directory, ignore_errors=True)
     environment = Environment(directory)
     try:
-        import_file(path, environment, skip=schema.LOCAL_META)
         view = environment.view()
         found = view.number(schema.META_APPLIED_INDEX)
         view.close()
@@ -153,4 +205,3 @@ def unpack(
     finally:
         environment.close()
     sync_directory(directory)
-    path.unlink(missing_ok=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import secrets
 import shutil
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from raftkv.api.host import SnapshotSource
 from raftkv.api.v3_watch import WatchStream
 from raftkv.backend.environment import Environment
 from raftkv.backend.errors import StorageError
@@ -16,12 +17,23 @@ from raftkv.raft.messages import Snapshot
 from raftkv.replica.effects import InstallSnapshot, SendSnapshot
 from raftkv.replica.inputs import PeerMessage, SnapshotInstalled, SnapshotSent
 from raftkv.server.data_dir import StoreView, exchange_stores, load_machine, paths
-from raftkv.server.snapshots import BackendSnapshot, IncomingSnapshot, send_snapshot, unpack
-from raftkv.values import Index, MemberId
+from raftkv.server.snapshots import (
+    SPOOL_PREFIX,
+    IncomingSnapshot,
+    Refused,
+    Spool,
+    adopt,
+    send_snapshot,
+)
+from raftkv.server.writers import WriterError, run_writer
+from raftkv.values import Index, MemberId, Term
 
 if TYPE_CHECKING:
     from raftkv.server.driver import Driver
 
+RETRY_S: Final = 0.5
+GIVE_UP_S: Final = 600.0
+"""How long a transfer that breaks off is tried again."""
 _LOG: Final = logging.getLogger("raftkv.snapshots")
 
 
@@ -34,6 +46,7 @@ class SnapshotTraffic:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: Callable[[bool], None] | None = None
         self.is_installing = False
+        self._is_unpacking = False
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -42,34 +55,85 @@ class SnapshotTraffic:
         if wanted.to in self._sending:
             return
         self._sending.add(wanted.to)
-        self._driver.open_snapshot(lambda source: self._start(wanted, source))
+        self._driver.flushing.read_files(lambda release: self._start(wanted, release))
 
-    def _start(self, wanted: SendSnapshot, source: SnapshotSource) -> None:
-        task = self._driver.loop.create_task(self._send(wanted, source))
+    def _start(self, wanted: SendSnapshot, release: Callable[[], None]) -> None:
+        task = self._driver.loop.create_task(self._send(wanted, release))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, wanted: SendSnapshot, source: SnapshotSource) -> None:
-        assert isinstance(source, BackendSnapshot)
+    async def _send(self, wanted: SendSnapshot, release: Callable[[], None]) -> None:
         driver = self._driver
-        index, ok = source.index, False
-        member = driver.peer_member(wanted.to)
+        spool: Spool | None = None
+        index, ok = wanted.at_least, False
         try:
-            if member is not None:
-                _LOG.info("sending snapshot at index %d to %x", index, wanted.to)
-                ok = await send_snapshot(driver, member, source, wanted.term, driver.peer_context)
-        except (OSError, asyncio.TimeoutError, ValueError) as error:
+            try:
+                spool = await self._spool()
+            finally:
+                release()
+            index = spool.index
+            ok = await self._send_spool(wanted, spool)
+        except (OSError, WriterError, Refused, ValueError) as error:
             _LOG.warning("snapshot to %x failed: %s", wanted.to, error)
         finally:
-            source.close()
+            if spool is not None:
+                spool.path.unlink(missing_ok=True)
             self._sending.discard(wanted.to)
             driver.feed(SnapshotSent(wanted.to, index, ok))
 
+    async def _spool(self) -> Spool:
+        """Write what the backend holds now to a file."""
+        driver = self._driver
+        member = paths(driver.config)[0]
+        snapshot_id = secrets.token_hex(8)
+        path = member / f"{SPOOL_PREFIX}{snapshot_id}"
+        try:
+            printed = json.loads(await run_writer("spool", member / "store", path))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            driver.environment.clear_dead_readers()
+        index, term = Index(printed["index"]), Term(printed["term"])
+        return Spool(path, snapshot_id, index, term, path.stat().st_size)
+
+    async def _send_spool(self, wanted: SendSnapshot, spool: Spool) -> bool:
+        """Send it, and go on where it broke for as long as there is sense in it.
+
+        Only then the leader is told: until then it keeps the log that follows on this snapshot.
+        """
+        driver = self._driver
+        give_up = driver.loop.time() + GIVE_UP_S
+        while True:
+            member = driver.peer_member(wanted.to)
+            if member is None or driver.is_removed(wanted.to) or driver.term != wanted.term:
+                return False
+            _LOG.info("sending snapshot at index %d to %x", spool.index, wanted.to)
+            try:
+                return await send_snapshot(
+                    driver,
+                    member,
+                    spool,
+                    wanted.term,
+                    driver.peer_context,
+                    driver.config.snapshot_bytes_per_s,
+                )
+            except (OSError, asyncio.TimeoutError, ValueError) as error:
+                _LOG.warning("snapshot to %x broke off: %s", wanted.to, error)
+                if driver.loop.time() >= give_up:
+                    return False
+            await asyncio.sleep(RETRY_S)
+
+    def close(self) -> None:
+        """Stop what is on its way."""
+        for task in self._tasks:
+            task.cancel()
+
     # --- receiving --------------------------------------------------------------------------
 
-    def open_incoming(self, sender: MemberId) -> IncomingSnapshot:
-        """A peer sends a snapshot."""
-        return IncomingSnapshot(paths(self._driver.config)[0], sender, self._received)
+    def open_incoming(self, sender: MemberId, named: dict[str, Any]) -> IncomingSnapshot:
+        """A peer sends a snapshot; see ``IncomingSnapshot``."""
+        return IncomingSnapshot(paths(self._driver.config)[0], sender, named, self._received)
 
     def _received(self, incoming: IncomingSnapshot, answer: Callable[[bool], None]) -> None:
         task = self._driver.loop.create_task(self._unpack(incoming, answer))
@@ -77,26 +141,23 @@ class SnapshotTraffic:
         task.add_done_callback(self._tasks.discard)
 
     async def _unpack(self, incoming: IncomingSnapshot, answer: Callable[[bool], None]) -> None:
-        """Verify on another thread, then offer it to the replica."""
+        """Verify it in another process, then offer it to the replica."""
         driver = self._driver
         directory = paths(driver.config)[0] / "store.next"
-        if self.is_installing:
+        if self.is_installing or self._is_unpacking:
             answer(False)
             return
+        self._is_unpacking = True
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                None,
-                unpack,
-                incoming.path,
-                directory,
-                driver.cluster_id,
-                driver.member_id,
-                incoming.index,
-            )
-        except (StorageError, OSError, ValueError) as error:
+            await run_writer("unpack", incoming.path, directory)
+            adopt(directory, driver.cluster_id, driver.member_id, incoming.index)
+        except (StorageError, WriterError, OSError) as error:
             _LOG.warning("refused a snapshot of %x: %s", incoming.sender, error)
             answer(False)
             return
+        finally:
+            self._is_unpacking = False
+            incoming.path.unlink(missing_ok=True)
         self._answer = answer
         message = Snapshot(incoming.leader_term, incoming.index, incoming.term)
         driver.feed(PeerMessage(incoming.sender, message))
