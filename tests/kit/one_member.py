@@ -112,7 +112,7 @@ class OneMember:
         self.applied_index = Index(10)
         self.bcrypt_cost = 4
         self.lease_ttl_min_s = 2
-        self.clock = Leases(lambda: self.machine.lessor, 1000)
+        self.clock = Leases(lambda: self.machine.lessor, 1000, incarnation=1)
         self.clock.lead(3)
         self.logins: Logins = cast(Logins, None)
         self.basic_logins: Any = BasicLogins(b"key")

@@ -80,14 +80,15 @@ class Leases:
         "rounds_count",
     )
 
-    def __init__(self, lessor: Callable[[], Lessor], election_ms: int) -> None:
+    def __init__(self, lessor: Callable[[], Lessor], election_ms: int, incarnation: int) -> None:
         self._lessor = lessor
         self._clock = LeaseClock(election_ms)
         self._extra_ms = election_ms
         self._term = 0
         """The term that this member leads in, as the clock knows it; 0 when it does not lead."""
         self._asked: dict[int, tuple[int, Sequence[object]]] = {}
-        self._sequence = 0
+        self._sequence = (incarnation & 0xFFFFFFFF) << 32
+        """Numbers of an earlier life are not used again: its answers may still be under way."""
         self._undoing: set[int] = set()
         """Leases whose checkpoint is being undone."""
         self.rounds_count = 0

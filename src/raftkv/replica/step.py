@@ -126,7 +126,7 @@ class Replica(ReplicaViews):
         self._effects = Effects()
         self._proposals = Proposals(self._lose)
         self._reads = Reads(boot.incarnation)
-        self._leases = Leases(lambda: machine.lessor, lease_extra_ms)
+        self._leases = Leases(lambda: machine.lessor, lease_extra_ms, boot.incarnation)
         self._transfers = Transfers(2 * settings.election_ticks)
         self._newcomers = Newcomers(settings.newcomer_ticks)
         self._scrubs = Divergence(SCRUBS_KEPT)
