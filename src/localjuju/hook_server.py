@@ -98,14 +98,17 @@ def _listen(folder: Path, name: str) -> socket.socket:
     """Bind through the directory's descriptor: paths of sockets may have 107 bytes only."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(f"/proc/self/fd/{handle}/{name}")
+        (folder / name).chmod(0o700)
+        listener.listen(64)
+    except OSError:  # the directory has gone with its unit
+        listener.close()
+        raise
     finally:
         os.close(handle)
-    (folder / name).chmod(0o700)
-    listener.listen(64)
     return listener
 
 

@@ -117,6 +117,30 @@ def test_a_reboot_out_of_a_hook(canal: jubilant.Juju, flag: str) -> None:
     canal.wait(jubilant.all_agents_idle, delay=0.1)
 
 
+def test_ports_exposure_and_credentials(canal: jubilant.Juju) -> None:
+    canal.exec("open-port 8081/tcp; open-port 90-92/udp --endpoints pier", unit="barge/0")
+    app = canal.status().apps["barge"]
+    assert sorted(app.units["barge/0"].open_ports) == ["8081/tcp", "90-92/udp"]
+    assert not app.exposed
+    canal.cli("expose", "barge", "--endpoints", "pier", "--to-cidrs", "10.0.0.0/8")
+    assert canal.status().apps["barge"].exposed
+    shown = json.loads(canal.cli("show-application", "barge", "--format", "json"))["barge"]
+    assert shown["exposed-endpoints"] == {"pier": {"expose-to-cidrs": ["10.0.0.0/8"]}}
+    canal.cli("unexpose", "barge")
+    opened = canal.exec("opened-ports --endpoints", unit="barge/0").stdout
+    assert opened == "8081/tcp (*)\n90-92/udp (pier)\n"
+    canal.exec("close-port 8081/tcp; close-port 90-92/udp --endpoints pier", unit="barge/0")
+    assert canal.status().apps["barge"].units["barge/0"].open_ports == []
+    with pytest.raises(jubilant.TaskError) as refusal:
+        canal.exec("credential-get", unit="barge/0")
+    assert "cannot access cloud credentials" in refusal.value.task.stderr
+    canal.trust("barge")
+    canal.wait(jubilant.all_agents_idle, delay=0.1)
+    assert "type: " in canal.exec("credential-get", unit="barge/0").stdout
+    canal.trust("barge", remove=True)
+    canal.wait(jubilant.all_agents_idle, delay=0.1)
+
+
 def test_two_units_share_a_machine_and_two_models_do_not(
     canal: jubilant.Juju, charm: Path
 ) -> None:
