@@ -81,6 +81,8 @@ def execute(
     """Run a command in the context, with hook tools, in the charm's directory."""
     agent.current = Run(agent.keeper.container, agent.run_name())
     agent.context = context
+    if context.task is not None and context.task.status == "aborting":
+        agent.current.kill()  # it was cancelled before there was anything to kill
     try:
         with agent.book.read():
             environment = hook_env.build(context, agent.host.gateway)

@@ -14,6 +14,7 @@ from localjuju.errors import MachineGone
 from localjuju.machines.nspawn import Container
 
 DRAIN_SECONDS = 0.2  # for output of processes that a hook left behind with its pipes
+KILL_AGAIN_SECONDS = 0.1
 OUTPUT_BYTES_MAX = 16 << 20
 
 
@@ -40,12 +41,24 @@ class Run:
         self._container = container
         self._unit = unit
         self._killed = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def kill(self) -> None:
-        """Kill it and what it started."""
+        """Kill it and what it started, also when it has not begun yet."""
         self._killed.set()
-        with suppress(MachineGone):
-            self._container.kill_unit(self._unit)
+        if self._process is not None:
+            self._insist(self._process)
+
+    def _insist(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill until it is gone: systemd may not know of the unit yet that was just asked for."""
+
+        def insist() -> None:
+            while process.poll() is None:
+                with suppress(MachineGone, OSError):
+                    self._container.kill_unit(self._unit)
+                time.sleep(KILL_AGAIN_SECONDS)
+
+        threading.Thread(target=insist, daemon=True, name=f"kill-{self._unit}").start()
 
     def execute(
         self,
@@ -60,8 +73,9 @@ class Run:
             process = self._container.spawn(self._unit, command, environment, folder)
         except MachineGone:
             return Outcome(255, lost=True)
+        self._process = process
         if self._killed.is_set():
-            self.kill()
+            self._insist(process)
         timer = threading.Timer(timeout, self.kill) if timeout else None
         if timer is not None:
             timer.start()

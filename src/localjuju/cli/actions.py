@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import yaml
-
 from localjuju import deployment, schema
 from localjuju.book import Book
-from localjuju.cli.grammar import FORMAT_YAML, arguments, commas
+from localjuju.cli.grammar import FORMAT_YAML, arguments, commas, parse_yaml, read_file
 from localjuju.cli.rendering import emit, iso
 from localjuju.cli.session import Session
 from localjuju.entities import Operation, Records, Task
@@ -34,8 +32,7 @@ def _params(session: Session, args: Arguments, words: list[str]) -> dict[str, An
     params: dict[str, Any] = {}
     name = args.text("params")
     if name:
-        text = session.ask_stdin() if name == "-" else session.path(name).read_text()
-        loaded = yaml.safe_load(text)
+        loaded = parse_yaml(session.ask_stdin() if name == "-" else read_file(session, name))
         if loaded is not None and not isinstance(loaded, dict):
             raise JujuError("params must contain a YAML map with string keys")
         params.update(loaded or {})
@@ -43,7 +40,7 @@ def _params(session: Session, args: Arguments, words: list[str]) -> dict[str, An
         key, equals, value = word.partition("=")
         if not equals:
             raise UsageError(f"argument {go_quote(word)} must be of the form key.key.key...=value")
-        parsed = value if args.has("string-args") else yaml.safe_load(value)
+        parsed = value if args.has("string-args") else parse_yaml(value)
         _put(params, key.split("."), parsed)
     return params
 

@@ -3,11 +3,9 @@
 import ipaddress
 from typing import Any
 
-import yaml
-
 from localjuju import charm_package, deployment, status
 from localjuju.cli.charms import find_package, store_charm, store_resource
-from localjuju.cli.grammar import arguments, commas, pairs
+from localjuju.cli.grammar import arguments, commas, pairs, read_file, read_map
 from localjuju.cli.session import Session
 from localjuju.entities import Application, Charm, Records, Resource
 from localjuju.errors import JujuError, UsageError
@@ -33,9 +31,9 @@ def settings_from(session: Session, values: list[str], app: str) -> dict[str, An
     for value in values:
         key, equals, text = value.partition("=")
         if equals:
-            found[key] = session.path(text[1:]).read_text() if text.startswith("@") else text
+            found[key] = read_file(session, text[1:]) if text.startswith("@") else text
             continue
-        loaded = yaml.safe_load(session.path(value).read_text()) or {}
+        loaded = read_map(session, value)
         found.update(loaded.get(app) or loaded)
     return found
 
@@ -135,6 +133,8 @@ def remove_unit(session: Session) -> int:
         switch("dry-run"),
     )
     args = arguments(session, flags, least=1, missing="no units specified")
+    if "num-units" in args.given:
+        raise UsageError("--num-units is for models on Kubernetes: name the units to remove")
     host = session.host()
     destroy = args.has("destroy-storage")
     with host.book.change() as records:

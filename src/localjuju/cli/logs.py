@@ -2,10 +2,12 @@
 
 import statistics
 
-from localjuju.cli.grammar import arguments
+from localjuju.cli.grammar import arguments, number
 from localjuju.cli.rendering import table
 from localjuju.cli.session import POLL_SECONDS, Session
 from localjuju.debug_log import LEVELS, show
+from localjuju.errors import UsageError
+from localjuju.formats import go_quote
 from localjuju.hook_tools.flags import Arguments, option, switch
 
 DEFAULT_LINES = 10
@@ -22,9 +24,13 @@ def debug_log(session: Session) -> int:
     args = arguments(session, flags)
     host = session.host()
     count = args.text("limit") or args.text("lines")
-    number = None if args.has("replay") else int(count or DEFAULT_LINES)
+    wanted = number(args, "limit" if args.text("limit") else "lines", DEFAULT_LINES)
+    level = args.text("level").upper()
+    if level and level not in LEVELS:
+        known = ", ".join(map(go_quote, LEVELS))
+        raise UsageError(f"level value {go_quote(args.text('level'))} is not one of {known}")
     lines = [line for line in host.log.tail(None) if _matches(args, line)]
-    for line in lines[-number:] if number else lines:
+    for line in lines if args.has("replay") else lines[-wanted:]:
         session.out(show(line, date=args.has("date"), ms=args.has("ms")))
     follow = args.has("tail") or (not count and not args.has("no-tail") and session.tty)
     if follow:
@@ -67,7 +73,7 @@ def hook_times(session: Session) -> int:
     rows = [["Unit", "Hook", "Runs", "Median", "Max", "Total"]]
     for (unit, hook), taken in sorted(times.items()):
         numbers = [statistics.median(taken), max(taken), sum(taken)]
-        rows.append([unit, hook, str(len(taken)), *(f"{number:.2f}" for number in numbers)])
+        rows.append([unit, hook, str(len(taken)), *(f"{seconds:.2f}" for seconds in numbers)])
     session.out(table(rows, right={2, 3, 4, 5}))
     return 0
 

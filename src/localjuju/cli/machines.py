@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from localjuju import deployment
-from localjuju.cli.grammar import arguments
+from localjuju.cli.grammar import arguments, number
 from localjuju.cli.session import Session
 from localjuju.errors import JujuError, UsageError
 from localjuju.formats import go_quote
@@ -176,7 +176,7 @@ def add_machine(session: Session) -> int:
     host = session.host_or_default()
     session.controller.prepare_machines()
     with host.book.change() as records:
-        for _ in range(int(args.text("n") or 1)):
+        for _ in range(number(args, "n", 1)):
             machine = deployment.add_machine(
                 records, host.book.now(), session.controller.network.take_address
             )
@@ -190,17 +190,17 @@ def remove_machine(session: Session) -> int:
     flags = (switch("force"), switch("keep-instance"), switch("no-wait"), switch("dry-run"))
     args = arguments(session, flags, least=1, missing="no machines specified")
     host = session.host()
-    for number in args.positional:
+    for machine_number in args.positional:
         with host.book.read() as records:
-            if number not in records.machines:
-                raise JujuError(f"machine {number} not found")
-            held = [unit.name for unit in records.units.values() if unit.machine == number]
+            if machine_number not in records.machines:
+                raise JujuError(f"machine {machine_number} not found")
+            held = [unit.name for unit in records.units.values() if unit.machine == machine_number]
         if held and not args.has("force"):
-            raise JujuError(f"machine {number} has unit {go_quote(held[0])} assigned")
+            raise JujuError(f"machine {machine_number} has unit {go_quote(held[0])} assigned")
         for name in held:
             host.bury(name)
-        session.err(f"will remove machine {number}\n")
-        host.remove_machine(number)
+        session.err(f"will remove machine {machine_number}\n")
+        host.remove_machine(machine_number)
     return 0
 
 

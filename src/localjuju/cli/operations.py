@@ -4,11 +4,11 @@ from typing import Any
 
 from localjuju import deployment
 from localjuju.cli.actions import describe, find_task
-from localjuju.cli.grammar import FORMAT_YAML, arguments, commas
+from localjuju.cli.grammar import FORMAT_YAML, arguments, commas, number
 from localjuju.cli.rendering import emit, table
 from localjuju.cli.session import Session
 from localjuju.entities import Operation, Records, Task
-from localjuju.errors import JujuError, UsageError
+from localjuju.errors import JujuError
 from localjuju.formats import go_quote, to_yaml
 from localjuju.hook_tools.flags import Arguments, option, switch
 from localjuju.rendering import go_time, plain_time
@@ -85,7 +85,7 @@ def operations(session: Session) -> int:
              option("applications"), option("units"), option("machines"), option("actions"),
              option("status"), option("limit"), option("offset"), switch("utc"))  # fmt: skip
     args = arguments(session, flags)
-    utc, limit, offset = args.has("utc"), _number(args, "limit"), _number(args, "offset")
+    utc, limit, offset = args.has("utc"), number(args, "limit"), number(args, "offset")
     with session.book().read() as records:
         found = []
         for operation in sorted(records.operations.values(), key=lambda item: int(item.id)):
@@ -138,13 +138,6 @@ def _is_wanted(records: Records, args: Arguments, tasks: list[Task]) -> bool:
     }
     wanted = {name: set(commas(args.repeated.get(name, []))) for name in known}
     return all(not values or values & known[name] for name, values in wanted.items())
-
-
-def _number(args: Arguments, name: str) -> int:
-    text = args.text(name) or "0"
-    if not text.isdecimal():
-        raise UsageError(f"invalid value {go_quote(text)} for option --{name}: parse error")
-    return int(text)
 
 
 def cancel_task(session: Session) -> int:

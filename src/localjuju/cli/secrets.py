@@ -2,11 +2,18 @@
 
 from typing import Any
 
-import yaml
-
 from localjuju import secrets as rules
 from localjuju.book import Book
-from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments, commas, pairs
+from localjuju.cli.grammar import (
+    FORMAT,
+    FORMAT_YAML,
+    arguments,
+    commas,
+    number,
+    pairs,
+    read_file,
+    read_map,
+)
 from localjuju.cli.rendering import emit, iso, table
 from localjuju.cli.session import Session
 from localjuju.entities import Records, Secret
@@ -109,6 +116,7 @@ def show_secret(session: Session) -> int:
     args = arguments(session, flags, least=1, most=1, missing="missing secret URI")
     if args.has("reveal") and args.has("revisions"):
         raise UsageError("specify either --revisions or --reveal but not both")
+    revision = number(args, "revision")
     with session.book().read() as records:
         secret = find_secret(records, args.positional[0])
         shown = describe(
@@ -116,7 +124,7 @@ def show_secret(session: Session) -> int:
             secret,
             reveal=args.has("reveal"),
             revisions=args.has("revisions"),
-            number=int(args.text("revision") or 0),
+            number=revision,
         )
     if args.text("format") == "yaml" and "content" in shown:
         shown["content"] = shown["content"]["Data"]
@@ -127,10 +135,10 @@ def show_secret(session: Session) -> int:
 def _content(session: Session, args: Arguments, words: list[str]) -> dict[str, str]:
     values = pairs(words)
     if args.text("file"):
-        loaded = yaml.safe_load(session.path(args.text("file")).read_text()) or {}
+        loaded = read_map(session, args.text("file"))
         values = {**{str(k): str(v) for k, v in loaded.items()}, **values}
     for key in [key for key in values if key.endswith("#file")]:
-        values[key.removesuffix("#file")] = session.path(values.pop(key)).read_text()
+        values[key.removesuffix("#file")] = read_file(session, values.pop(key))
     return rules.encode_content(values)
 
 
@@ -209,7 +217,7 @@ def remove_secret(session: Session) -> int:
     book = session.book()
     with book.change() as records:
         secret = _own(book, args.positional[0])
-        revision = int(args.text("revision") or 0)
+        revision = number(args, "revision")
         change = SecretChange(secret.id, delete=not revision)
         change.delete_revisions = [revision] if revision else []
         rules.apply(records, change, book.now())

@@ -5,13 +5,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from localjuju import charm_package, deployment, leadership, ports, status, status_rules, tabular
-from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments
+from localjuju.cli.grammar import FORMAT, FORMAT_YAML, arguments, number
 from localjuju.cli.rendering import emit, iso, moment, table
 from localjuju.cli.session import Session
 from localjuju.entities import Records, Relation, Unit
 from localjuju.errors import UsageError
 from localjuju.formats import go_quote
-from localjuju.hook_tools.flags import Arguments, dashed, option, switch
+from localjuju.hook_tools.flags import Arguments, option, switch
 from localjuju.secrets import parse_duration
 
 BACKLOG = 20
@@ -223,13 +223,7 @@ def show_status_log(session: Session) -> int:
 
 def _backlog(args: Arguments, now: float) -> tuple[int, float]:
     """Return how many entries are wanted at most (0: all) and from when on."""
-    given = {name: args.text(name) for name in ("n", "days")}
-    numbers = {name: int(text) if text.isdecimal() else -1 for name, text in given.items()}
-    for name, number in numbers.items():
-        if number < 0:
-            raise UsageError(
-                f"invalid value {go_quote(given[name])} for option {dashed(name)}: parse error"
-            )
+    numbers = {name: number(args, name) for name in ("n", "days")}
     date = args.text("from-date")
     if sum(map(bool, (numbers["n"], numbers["days"], date))) > 1:
         raise UsageError("backlog size, date and days back cannot be specified together")
@@ -246,7 +240,9 @@ def _backlog(args: Arguments, now: float) -> tuple[int, float]:
 def wait_for(session: Session) -> int:
     """Wait until an application, unit or model is active (or as --query says: status or life)."""
     flags = (option("query"), option("timeout", default="10m"), switch("summary"), *FORMAT)
-    args = arguments(session, flags, least=1, most=2)
+    args = arguments(session, flags, least=1, most=2, missing="application name must be supplied")
+    if args.positional[-1] in {"application", "machine", "model", "unit"}:
+        raise UsageError(f"{args.positional[-1]} name must be supplied")
     kind, name = (args.positional * 2)[:2] if len(args.positional) == 1 else args.positional
     query = args.text("query")
     book = session.book()

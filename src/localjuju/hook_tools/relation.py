@@ -108,7 +108,7 @@ def settings_file(content: bytes) -> dict[str, str]:
     try:
         root = yaml.compose(content, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise JujuError(_yaml_problem(error)) from None
+        raise JujuError(yaml_problem(error)) from None
     if root is None or _is_null(root):
         return {}
     if not isinstance(root, yaml.MappingNode):
@@ -145,7 +145,7 @@ def _not_a(problems: list[str]) -> JujuError:
     return JujuError("\n".join(["yaml: unmarshal errors:", *problems]))
 
 
-def _yaml_problem(error: yaml.YAMLError) -> str:
+def yaml_problem(error: yaml.YAMLError) -> str:
     """Say what is wrong in the words of go-yaml, as far as PyYAML finds the same."""
     problem = str(getattr(error, "problem", None) or error)
     mark = getattr(error, "problem_mark", None)

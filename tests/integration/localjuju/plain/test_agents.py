@@ -192,6 +192,19 @@ def test_a_task_that_hangs_can_be_cancelled(lab: Lab) -> None:
     assert lab.json("run", "barge/0", "turn", "side=port")["barge/0"]["status"] == "completed"
 
 
+def test_a_task_is_cancelled_at_whatever_moment(lab: Lab) -> None:
+    """Before its process exists, while it begins, and when it has begun."""
+    deploy(lab)
+    for pause_s in (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1):
+        lab("run", "--background", "barge/0", "wait")
+        number = max(lab.records.tasks, key=int)
+        lab.wait(lambda records: records.tasks[number].status == "running")  # noqa: B023
+        lab.host().book.wait_for(lambda: False, pause_s)
+        lab("cancel-task", number)
+        lab.wait(lambda records: records.tasks[number].is_done)  # noqa: B023
+        assert lab.records.tasks[number].status == "aborted"
+
+
 def test_a_charm_that_floods_its_log(lab: Lab) -> None:
     deploy(lab, order='[ "$name" != install ] || yes flood | head -c 600000')
     log = lab.host().folder / "debug.log"
