@@ -45,6 +45,8 @@ class Parameters:
     is_dir: bool = False
     refresh: bool = False
     quorum: bool = False
+    no_value: bool = False
+    """Of what is set the answer need only say that it was."""
 
 
 def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
@@ -70,7 +72,7 @@ def handle(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     command = encode_v2(_to_command(host, request.method, parameters))
     if request.identity is not None or request.v2_revision is not None:
         command = v2_access.wrap(request, command)
-    host.propose(command, _WriteToken(host, reply, request))
+    host.propose(command, _WriteToken(host, reply, request, no_value=parameters.no_value))
 
 
 def _may(host: Host, request: HttpRequest, p: Parameters) -> bool:
@@ -108,18 +110,19 @@ def parse(request: HttpRequest) -> Parameters:
         p.previous_value = fields["prevValue"]
         if not p.previous_value:
             raise V2Error(e.PREVIOUS_VALUE_REQUIRED, '"prevValue" cannot be empty')
+    p.no_value = _switch(fields, "noValueOnSuccess")
     # "no value on refresh" is checked after the TTL, as etcd does
     if fields.get("ttl"):
         p.ttl_s = _number(fields, "ttl", e.TTL_NOT_A_NUMBER)
     if "prevExist" in fields:
-        text = fields["prevExist"].lower()
-        if text not in ("true", "false", "1", "0", "t", "f"):
+        text = fields["prevExist"]
+        if text not in _TRUE and text not in _FALSE:
             raise V2Error(e.INVALID_FIELD, "invalid value for prevExist")
-        p.previous_exists = text in ("true", "1", "t")
+        p.previous_exists = text in _TRUE
     if "refresh" in fields:
         p.refresh = _switch(fields, "refresh")
         if p.refresh:
-            if "value" in fields:
+            if fields.get("value"):
                 raise V2Error(e.REFRESH_VALUE, "A value was provided on a refresh")
             if p.ttl_s is None:
                 raise V2Error(e.REFRESH_TTL_REQUIRED, "No TTL value set")
@@ -173,8 +176,8 @@ def _clean(path: str) -> str:
 
 
 def _number(fields: dict[str, str], name: str, number: int) -> int:
-    text = fields.get(name, "")
-    if not text:
+    text = fields.get(name)
+    if text is None:
         return 0
     if not (text.isascii() and text.isdigit()) or int(text) >= 1 << 64:
         raise V2Error(number, f'invalid value for "{name}"')
@@ -183,11 +186,16 @@ def _number(fields: dict[str, str], name: str, number: int) -> int:
 
 def _switch(fields: dict[str, str], name: str) -> bool:
     text = fields.get(name)
-    if not text:
+    if text is None:
         return False
-    if text.lower() not in ("true", "false", "1", "0", "t", "f"):
+    if text not in _TRUE and text not in _FALSE:
         raise V2Error(e.INVALID_FIELD, f'invalid value for "{name}"')
-    return text.lower() in ("true", "1", "t")
+    return text in _TRUE
+
+
+_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+"""As Go's ``strconv.ParseBool`` has them."""
 
 
 def _to_command(host: Host, method: str, p: Parameters) -> CommandV2:
@@ -331,9 +339,12 @@ class _WaitCall:
 class _WriteToken:
     """A v2 write under way."""
 
-    __slots__ = ("_host", "_reply", "_request")
+    __slots__ = ("_host", "_no_value", "_reply", "_request")
 
-    def __init__(self, host: Host, reply: HttpReply, request: HttpRequest) -> None:
+    def __init__(
+        self, host: Host, reply: HttpReply, request: HttpRequest, *, no_value: bool
+    ) -> None:
+        self._no_value = no_value
         self._host = host
         self._reply = reply
         self._request = request
@@ -341,7 +352,7 @@ class _WriteToken:
     def applied(self, result: object) -> None:
         """Answer."""
         if isinstance(result, EventV2):
-            _respond_event(self._host, self._reply, result)
+            _respond_event(self._host, self._reply, result, no_value=self._no_value)
         elif isinstance(result, V2Error):
             _respond_error(self._host, self._reply, result, result.index)
         elif result is AUTH_OLD_REVISION:  # rights changed, nothing was done: begin anew
@@ -392,12 +403,18 @@ def _headers(host: Host, index: int) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def _respond_event(host: Host, reply: HttpReply, event: EventV2) -> None:
-    reply.respond(
-        201 if event.is_created else 200,
-        _headers(host, event.store_index),
-        encode_event(event.action, event.node, event.previous),
-    )
+_WITHOUT_VALUE: Final = frozenset({"set", "create", "update", "compareAndSwap"})
+
+
+def _respond_event(
+    host: Host, reply: HttpReply, event: EventV2, *, no_value: bool = False
+) -> None:
+    if no_value and event.action in _WITHOUT_VALUE:
+        body = b'{"action":"%s"}\n' % event.action.encode()
+    else:
+        body = encode_event(event.action, event.node, event.previous)
+    headers = _headers(host, event.store_index)
+    reply.respond(201 if event.is_created else 200, headers, body)
 
 
 def _respond_error(host: Host, reply: HttpReply, error: V2Error, index: int) -> None:

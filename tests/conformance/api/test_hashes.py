@@ -49,13 +49,13 @@ def story(server: runner.Server, seed: int) -> list[Any]:
             ]
             answer = ask("kv/txn", {"success": puts})
         else:
-            revision = server._revision()
+            revision = server.revision()
             target = chance.randrange(max(revision - 20, 1), revision + 1)
             ask("kv/compaction", {"revision": str(target), "physical": chance.random() < 0.5})
             found.append(look(client, revision))
             continue
         assert "header" in answer
-    revision = server._revision()
+    revision = server.revision()
     found += [look(client, at) for at in [0, *range(revision - 12, revision + 2)]]
     client.close()
     return found
