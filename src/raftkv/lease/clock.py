@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 from typing import Final
 
-from raftkv.lease.lessor import Lessor
+from raftkv.lease.lessor import Lease, Lessor
 
 EXPIRE_PER_TICK: Final = 500
 EXPIRE_KEYS_PER_TICK: Final = 1000
@@ -37,6 +37,7 @@ class LeaseClock:
         "_fresh",
         "_gap_max_ms",
         "_heap",
+        "_known",
         "_last_ms",
         "_proposed",
         "now_ms",
@@ -54,6 +55,8 @@ class LeaseClock:
         """
         self._proposed: set[int] = set()
         """Leases whose end has been proposed: nothing keeps them alive any more."""
+        self._known: dict[int, Lease] = {}
+        """The lease that a deadline belongs to: an id may be given back and granted anew."""
         self._heap: list[tuple[int, int]] = []
         self._checkpoints: list[tuple[int, int]] = []
 
@@ -72,6 +75,7 @@ class LeaseClock:
         self._deadlines.clear()
         self._fresh.clear()
         self._proposed.clear()
+        self._known = dict(lessor.leases)
         self._heap.clear()
         self._checkpoints.clear()
         lessor.changed.clear()
@@ -90,9 +94,12 @@ class LeaseClock:
                 self._deadlines.pop(lease_id, None)
                 self._fresh.pop(lease_id, None)
                 self._proposed.discard(lease_id)
+                self._known.pop(lease_id, None)
             elif lease.is_ending:
                 self._set(lease_id, self.now_ms)  # the next slice of its keys
-            elif lease_id not in self._deadlines:
+            elif self._known.get(lease_id) is not lease:
+                self._known[lease_id] = lease
+                self._proposed.discard(lease_id)
                 self._give(lease_id, lease.granted_s * 1000)
                 self._plan_checkpoint(lease_id, lease.granted_s)
 

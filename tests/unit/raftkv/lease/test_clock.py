@@ -36,6 +36,19 @@ def test_a_lease_ends_after_its_time_and_not_before() -> None:
     assert found == [(15_100, 1)]  # counted from the tick after it was seen
 
 
+def test_an_id_that_is_granted_anew_gets_its_own_time() -> None:
+    """Revoked and granted between two looks of the clock: the former deadline is not inherited."""
+    lessor = Lessor()
+    clock = leading(lessor)
+    lessor.grant(1, 5)
+    assert run(clock, lessor, 10_000, 14_000) == []
+    lessor.remove(lessor.leases[1])
+    lessor.grant(1, 60)
+    clock.follow(lessor)
+    assert clock.remaining_ms(1) == 60_000
+    assert run(clock, lessor, 14_000, 70_000) == []
+
+
 def test_keeping_alive_gives_the_whole_time_again() -> None:
     lessor = Lessor()
     clock = leading(lessor)
