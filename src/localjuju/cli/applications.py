@@ -43,12 +43,19 @@ def deploy(session: Session) -> int:
     args = arguments(
         session, DEPLOY_FLAGS, least=1, most=2, missing="no charm or bundle specified"
     )
+    of_bundles = sorted({"dry-run", "overlay", "use-existing-machines"} & args.given)
+    if of_bundles:
+        named = ", ".join(f"--{name}" for name in of_bundles)
+        raise JujuError(f"options provided but not supported when deploying a charm: {named}.")
     package, _ = find_package(session, args.positional[0])
     host = session.host_or_default()
     session.controller.prepare_machines()
     charm = store_charm(host, package)
     name = args.positional[1] if len(args.positional) > 1 else charm.name
     count = _count(args.text("num-units") or "1")
+    attach = commas(args.repeated.get("attach-storage", []))
+    if attach and count != 1:
+        raise UsageError("--attach-storage cannot be used with -n")
     settings = settings_from(session, args.repeated.get("config", []), name)
     trust = args.has("trust") or str(settings.pop("trust", "false")).lower() == "true"
     resources = {
@@ -69,9 +76,10 @@ def deploy(session: Session) -> int:
         )
         if charm_package.is_subordinate(charm.metadata) and {"num-units", "to"} & args.given:
             raise JujuError("cannot use --num-units or --to with subordinate application")
-        deployment.deploy(
+        units = deployment.deploy(
             records, wanted, host.book.now(), session.controller.network.take_address
         )
+        _give_all(records, attach, units, host.book.now())
         records.applications[name].resources = resources
     where = f"{base} " if base else ""
     session.err(f'Located local charm "{charm.name}", revision {charm.revision}\n')
@@ -99,16 +107,21 @@ def add_unit(session: Session) -> int:
     attach = commas(args.repeated.get("attach-storage", []))
     with host.book.change() as records:
         app = args.positional[0]
-        for identifier in attach:
-            if identifier not in records.storage:
-                raise JujuError(f"storage {go_quote(identifier)} not found")
         names = deployment.add_units(
             records, app, count, host.book.now(), session.controller.network.take_address,
             commas(args.repeated.get("to", [])),
         )  # fmt: skip
-        for identifier in attach:
-            _give(records, identifier, names[0], host.book.now())
+        _give_all(records, attach, names, host.book.now())
     return 0
+
+
+def _give_all(records: Records, identifiers: list[str], units: list[str], now: float) -> None:
+    for identifier in identifiers:
+        if identifier not in records.storage:
+            raise JujuError(f"storage {go_quote(identifier)} not found")
+        if not units:
+            raise JujuError("cannot attach storage to a subordinate")
+        _give(records, identifier, units[0], now)
 
 
 def _give(records: Records, identifier: str, unit_name: str, now: float) -> None:
@@ -146,9 +159,12 @@ def remove_unit(session: Session) -> int:
                     f"unit {go_quote(unit.name)} is a subordinate, to remove use remove-relation. "
                     f"Note: this will remove all units of {go_quote(unit.app)}"
                 )
+        for unit in [] if args.has("dry-run") else units:
             deployment.destroy_unit(records, unit, now, destroy_storage=destroy)
     for unit in units:
         session.err(f"will remove unit {unit.name}\n")
+    if args.has("dry-run"):
+        return 0
     if args.has("force"):
         for unit in units:
             host.bury(unit.name)
@@ -163,7 +179,7 @@ def remove_application(session: Session) -> int:
     with host.book.change() as records:
         apps = [deployment.find_application(records, name) for name in args.positional]
         units = [unit for app in apps for unit in records.units_of(app.name)]
-        for app in apps:
+        for app in [] if args.has("dry-run") else apps:
             deployment.destroy_application(
                 records, app, host.book.now(), destroy_storage=args.has("destroy-storage")
             )
@@ -172,7 +188,7 @@ def remove_application(session: Session) -> int:
         for unit in units:
             if unit.app == app.name:
                 session.err(f"- will remove unit {unit.name}\n")
-    if args.has("force"):
+    if args.has("force") and not args.has("dry-run"):
         for unit in units:
             host.bury(unit.name)
     return 0
@@ -205,7 +221,7 @@ def remove_relation(session: Session) -> int:
             relation = deployment.find_relation(records, *args.positional)
         if relation.is_peer:
             raise JujuError("cannot remove a peer relation")
-        if relation.life == ALIVE:
+        if relation.life == ALIVE and not args.has("dry-run"):
             deployment.destroy_relation(records, relation, session.book().now())
     return 0
 

@@ -197,9 +197,11 @@ def remove_machine(session: Session) -> int:
             held = [unit.name for unit in records.units.values() if unit.machine == machine_number]
         if held and not args.has("force"):
             raise JujuError(f"machine {machine_number} has unit {go_quote(held[0])} assigned")
+        session.err(f"will remove machine {machine_number}\n")
+        if args.has("dry-run"):
+            continue
         for name in held:
             host.bury(name)
-        session.err(f"will remove machine {machine_number}\n")
         host.remove_machine(machine_number)
     return 0
 

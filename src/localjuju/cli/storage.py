@@ -139,7 +139,7 @@ def attach_storage(session: Session) -> int:
 
 
 def remove_storage(session: Session) -> int:
-    """Remove storage with its content; what is attached only with --force."""
+    """Remove storage with its content (--no-destroy: without); what is attached with --force."""
     flags = (switch("force"), switch("no-destroy"), switch("no-wait"))
     args = arguments(
         session, flags, least=1, missing="remove-storage requires at least one storage ID"
@@ -151,12 +151,14 @@ def remove_storage(session: Session) -> int:
             item = find(records, identifier)
             if item.unit and not args.has("force"):
                 raise JujuError("storage is attached")
+            if item.unit and args.has("no-destroy"):
+                raise JujuError("storage is attached: detach it first, its content is to be kept")
             if item.unit:
                 item.destroy = True
                 storage.begin_detach(records, item)
             else:
                 del records.storage[identifier]
-        if not item.unit:
+        if not item.unit and not args.has("no-destroy"):
             host.volumes.destroy(item)
         return f"removing {identifier}"
 

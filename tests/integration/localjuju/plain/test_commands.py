@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from localjuju.entities import Storage
 from tests.kit.plain_model import Lab
 
 CHARMS = Path(__file__).parent / "charms"
@@ -387,3 +388,61 @@ def test_mistakes_are_told_in_words(lab: Lab, words: list[str], text: str) -> No
     (lab.folder / "list.yaml").write_text("- a\n")
     (lab.folder / "bad.yaml").write_text("a: [\n")
     assert text in lab.refused(*words)
+
+
+def test_a_dry_run_removes_nothing(lab: Lab) -> None:
+    lab("integrate", "barge", "moss")
+    lab.wait(lambda records: len(records.units_of("moss")) == len(records.units_of("barge")))
+    lab.settle()
+    before = sorted(lab.records.units), sorted(lab.records.machines), sorted(lab.records.relations)
+    for words, told in (
+        (("remove-unit", "barge/0"), "will remove unit barge/0\n"),
+        (("remove-unit", "barge/0", "--force"), "will remove unit barge/0\n"),
+        (("remove-application", "moss", "--force"), "will remove application moss\n"),
+        (("remove-machine", "0", "--force"), "will remove machine 0\n"),
+        (("remove-relation", "barge", "moss"), ""),
+    ):
+        code, _, err = lab.run(*words, "--dry-run")
+        assert (code, err[: len(told)]) == (0, told)
+    units = lab.records.units.values()
+    assert {unit.life for unit in units} == {"alive"}
+    assert before == (
+        sorted(lab.records.units), sorted(lab.records.machines), sorted(lab.records.relations),
+    )  # fmt: skip
+    lab("remove-relation", "barge", "moss")
+    lab.wait(lambda records: not records.units_of("moss"))
+
+
+def test_deploy_takes_storage_that_is_there(lab: Lab) -> None:
+    charm, item = lab.pack(BARGE), "hold/50"
+    with lab.host().book.change() as records:
+        records.storage[item] = Storage(item, "hold", "rootfs", 1024, "", provider="rootfs")
+    assert "--attach-storage cannot be used with -n" in lab.refused(
+        "deploy", charm, "tow", "-n", "2", "--attach-storage", item
+    )
+    assert 'storage "hold/99" not found' in lab.refused(
+        "deploy", charm, "tow", "--attach-storage", "hold/99"
+    )
+    assert "tow" not in lab.records.applications
+    lab("deploy", charm, "tow", "--attach-storage", item)
+    lab.settle()
+    assert [s.id for s in lab.records.storage.values() if s.unit == "tow/0"] == [item]
+    assert "hold-storage-attached" in lab.hooks("tow/0")
+    lab("remove-application", "tow")
+    lab.wait(lambda records: "tow" not in records.applications)
+
+
+def test_removed_storage_keeps_its_content_if_asked(lab: Lab) -> None:
+    content = lab.host().folder / "storage/hold-60"
+    for flag in ("--no-destroy", ""):
+        content.mkdir(parents=True, exist_ok=True)
+        with lab.host().book.change() as records:
+            records.storage["hold/60"] = Storage("hold/60", "hold", "loop", 8, "", provider="loop")
+        lab("remove-storage", "hold/60", *filter(None, [flag]))
+        assert "hold/60" not in lab.records.storage
+        assert content.exists() is bool(flag)
+
+
+def test_deploy_refuses_what_belongs_to_bundles(lab: Lab) -> None:
+    text = "options provided but not supported when deploying a charm: --dry-run, --overlay."
+    assert text in lab.refused("deploy", lab.pack(BARGE), "x", "--dry-run", "--overlay", "o.yaml")
