@@ -383,10 +383,12 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         first = self._first if endpoint is None else 0
         endpoints = self.endpoints if endpoint is None else (endpoint,)
         while True:
+            are_lasting = True
             for position in range(len(endpoints)):
                 at = (first + position) % len(endpoints)
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    are_lasting = False
                     break
                 # Share what is left, so that one silent endpoint cannot use it all up.
                 share = left / (len(endpoints) - position)
@@ -394,13 +396,16 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
                     connection = self._connect(endpoints[at], share)
                     answer = connection.unary(path, body, share, self._metadata)
                 except Unavailable as error:
-                    last = _after(last, error)
+                    last = after(last, error)
                     if is_write and error.is_ambiguous:
                         raise last from None
+                    are_lasting = are_lasting and error.is_lasting
                     continue
                 if endpoint is None:
                     self._first = at
                 return answer
+            if last is not None and are_lasting and last.is_lasting:
+                raise last from None
             if time.monotonic() + RETRY_PAUSE_S >= deadline:
                 raise last or Unavailable(f"no answer within {self._timeout_s} s")
             time.sleep(RETRY_PAUSE_S)
@@ -426,7 +431,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         return self._context
 
 
-def _after(before: Unavailable | None, error: Unavailable) -> Unavailable:
+def after(before: Unavailable | None, error: Unavailable) -> Unavailable:
     """An attempt that was cut short says less than the one before it at the same endpoint."""
     if before is None or before.endpoint != error.endpoint:
         return error

@@ -82,6 +82,20 @@ def describe_tls_problem(error: ssl.SSLError) -> str:
     return f"TLS: {error.reason or text}"
 
 
+def is_lasting_tls_problem(error: ssl.SSLError) -> bool:
+    """Whether trying again is of no use: somebody has to change a file or an address."""
+    text = str(error)
+    return isinstance(error, ssl.SSLCertVerificationError) or any(
+        sign in text.upper().replace(" ", "_")
+        for sign in (
+            "WRONG_VERSION_NUMBER",
+            "CERTIFICATE_REQUIRED",
+            "BAD_CERTIFICATE",
+            "UNKNOWN_CA",
+        )
+    )
+
+
 def describe_refusal(error: OSError) -> str:
     """Why there is no connection, and what to look at."""
     if isinstance(error, TimeoutError):
@@ -91,6 +105,63 @@ def describe_refusal(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the host's name is not known"
     return str(error)
+
+
+def check_is_grpc(stream: ClientStream, endpoint: str) -> None:
+    """Raises:
+    Unavailable: this is the answer of some other server.
+    """
+    if not stream.headers.get(b"content-type", b"").startswith(b"application/grpc"):
+        _refuse_foreign(stream, endpoint)
+
+
+def _refuse_foreign(stream: ClientStream, endpoint: str) -> NoReturn:
+    http = stream.headers.get(b":status", b"?").decode("latin-1")
+    raise Unavailable(
+        f"not the client port of a member (HTTP status {http}): clients use 2379, "
+        "members 2380 among themselves",
+        endpoint,
+        is_lasting=http in ("404", "405", "415"),
+    )
+
+
+def check_status(stream: ClientStream, endpoint: str) -> None:
+    """Look at how a call ended.
+
+    Raises:
+        RequestError: in an error.
+        Unavailable: in one after which another endpoint may do better, or without a status.
+    """
+    if stream.reset_code is not None:
+        raise Unavailable(
+            f"stream reset by server (code {stream.reset_code})", endpoint, is_ambiguous=True
+        )
+    status = stream.headers.get(b"grpc-status")
+    if status is None:
+        _refuse_foreign(stream, endpoint)
+    code = int(status)
+    if code == 0:
+        return
+    text = grpc.decode_message_text(stream.headers.get(b"grpc-message", b""))
+    if code in RETRYABLE_CODES or code == Code.DEADLINE_EXCEEDED:
+        raise Unavailable(text, endpoint, is_ambiguous="no leader" not in text)
+    raise RequestError(code, text, endpoint)
+
+
+def request_headers(
+    scheme: bytes, authority: bytes, path: bytes, metadata: Metadata
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The head of a gRPC call."""
+    return (
+        (b":method", b"POST"),
+        (b":scheme", scheme),
+        (b":path", path),
+        (b":authority", authority),
+        (b"content-type", b"application/grpc"),
+        (b"user-agent", USER_AGENT),
+        (b"te", b"trailers"),
+        *metadata,
+    )
 
 
 class Connection:
@@ -131,7 +202,9 @@ class Connection:
                 self._socket = tls.wrap_socket(raw, server_hostname=server_name or host)
             except ssl.SSLError as error:
                 raw.close()
-                raise Unavailable(describe_tls_problem(error), endpoint) from None
+                raise Unavailable(
+                    describe_tls_problem(error), endpoint, is_lasting=is_lasting_tls_problem(error)
+                ) from None
             except OSError as error:
                 raw.close()
                 raise Unavailable(f"TLS handshake failed: {error}", endpoint) from None
@@ -188,16 +261,7 @@ class Connection:
         metadata: Metadata = (),
     ) -> tuple[int, ClientStream]:
         """Begin a call."""
-        headers = (
-            (b":method", b"POST"),
-            (b":scheme", self._scheme),
-            (b":path", path),
-            (b":authority", self._authority),
-            (b"content-type", b"application/grpc"),
-            (b"user-agent", USER_AGENT),
-            (b"te", b"trailers"),
-            *metadata,
-        )
+        headers = request_headers(self._scheme, self._authority, path, metadata)
         if not end and self._waker is None:
             self._waker = socket.socketpair()
         stream_id = self._session.request(headers, grpc.frame(body), end=end)
@@ -234,13 +298,13 @@ class Connection:
         reader = grpc.MessageReader(1 << 31)
         while True:
             if stream.data:
-                self._check_is_grpc(stream)
+                check_is_grpc(stream, self.endpoint)
                 data = bytes(stream.data)
                 stream.data.clear()
                 yield from reader.feed(data)
                 continue
             if stream.is_ended:
-                self._check_status(stream)
+                check_status(stream, self.endpoint)
                 return
             self._receive(timeout_s)
 
@@ -317,9 +381,11 @@ class Connection:
         """The connection broke under a call: what was sent may have been carried out."""
         self.close()
         text = f"connection lost: {error}"
+        is_lasting = False
         if isinstance(error, ssl.SSLError):
             text = describe_tls_problem(error)
-        return Unavailable(text, self.endpoint, is_ambiguous=True)
+            is_lasting = is_lasting_tls_problem(error)
+        return Unavailable(text, self.endpoint, is_ambiguous=True, is_lasting=is_lasting)
 
     def _describe_end(self) -> str:
         """Servers that refuse a client's certificate, or want TLS, often just hang up."""
@@ -332,39 +398,8 @@ class Connection:
             )
         return "the server hung up without an answer: does it speak TLS? Use https://"
 
-    def _check_is_grpc(self, stream: ClientStream) -> None:
-        kind = stream.headers.get(b"content-type", b"")
-        if not kind.startswith(b"application/grpc"):
-            self._refuse_foreign(stream)
-
-    def _refuse_foreign(self, stream: ClientStream) -> NoReturn:
-        http = stream.headers.get(b":status", b"?").decode("latin-1")
-        raise Unavailable(
-            f"not the client port of a member (HTTP status {http}): clients use 2379, "
-            "members 2380 among themselves",
-            self.endpoint,
-        )
-
     def _flush_quietly(self) -> None:
         try:
             self._flush()
         except Unavailable:
             self.close()
-
-    def _check_status(self, stream: ClientStream) -> None:
-        if stream.reset_code is not None:
-            raise Unavailable(
-                f"stream reset by server (code {stream.reset_code})",
-                self.endpoint,
-                is_ambiguous=True,
-            )
-        status = stream.headers.get(b"grpc-status")
-        if status is None:
-            self._refuse_foreign(stream)
-        code = int(status)
-        if code == 0:
-            return
-        text = grpc.decode_message_text(stream.headers.get(b"grpc-message", b""))
-        if code in RETRYABLE_CODES or code == Code.DEADLINE_EXCEEDED:
-            raise Unavailable(text, self.endpoint, is_ambiguous="no leader" not in text)
-        raise RequestError(code, text, self.endpoint)

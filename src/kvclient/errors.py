@@ -30,11 +30,20 @@ class Unavailable(KvClientError):  # noqa: N818 - it names the state
     """No endpoint could answer in time.
 
     ``is_ambiguous``: the request was sent, so a write may have happened all the same.
+    ``is_lasting``: a mistake of the set-up (an authority, a port), which time does not mend.
     """
 
-    def __init__(self, message: str, endpoint: str = "", *, is_ambiguous: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        endpoint: str = "",
+        *,
+        is_ambiguous: bool = False,
+        is_lasting: bool = False,
+    ) -> None:
         super().__init__(message, endpoint)
         self.is_ambiguous = is_ambiguous
+        self.is_lasting = is_lasting
 
 
 RETRYABLE_CODES = frozenset({Code.UNAVAILABLE})

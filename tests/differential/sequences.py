@@ -82,7 +82,8 @@ def _range_body(chance: random.Random) -> dict[str, Any]:
     body |= _maybe(chance, 0.2, {"revision": _revision(chance)})
     body |= _maybe(chance, 0.3, {"sort_order": chance.choice(("NONE", "ASCEND", "DESCEND"))})
     targets = ("KEY", "VERSION", "CREATE", "MOD", "VALUE")
-    body |= _maybe(chance, 0.3, {"sort_target": chance.choice(targets)})
+    if body.get("sort_order", "NONE") != "NONE" or "limit" not in body:
+        body |= _maybe(chance, 0.3, {"sort_target": chance.choice(targets)})
     for field in ("serializable", "keys_only", "count_only"):
         body |= _maybe(chance, 0.1, {field: True})
     for field in ("min_mod_revision", "max_mod_revision", "min_create_revision",
@@ -120,11 +121,18 @@ def _compare(chance: random.Random) -> dict[str, Any]:
     return body | (_range(chance) if chance.random() < 0.2 else {"key": _key(chance)})
 
 
+def _operations(chance: random.Random, depth: int, count: int) -> list[dict[str, Any]]:
+    """One transaction among them at most: of two, etcd looks for overlaps in one direction only."""
+    found = [_operation(chance, depth) for _ in range(count)]
+    nested = [one for one in found if "request_txn" in one]
+    return [one for one in found if "request_txn" not in one] + nested[:1]
+
+
 def _txn_body(chance: random.Random, depth: int = 0) -> dict[str, Any]:
     return {
         "compare": [_compare(chance) for _ in range(chance.randrange(3))],
-        "success": [_operation(chance, depth) for _ in range(chance.randrange(4))],
-        "failure": [_operation(chance, depth) for _ in range(chance.randrange(3))],
+        "success": _operations(chance, depth, chance.randrange(4)),
+        "failure": _operations(chance, depth, chance.randrange(3)),
     }
 
 

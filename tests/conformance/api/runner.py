@@ -268,7 +268,7 @@ def normalise(data: Any, base: int, key: str = "") -> Any:
         return int(data) - base
     if key in _INDICES:
         return data - base if data else data
-    if key == "version":
+    if key in {"version", "TTL", "grantedTTL"}:
         return data
     if key in _IDS or key in {"expiration", "ttl"}:
         return f"<{key}>"
