@@ -13,7 +13,7 @@ import jubilant
 import pytest
 
 from kvclient import Client, ClientTLS, KvClientError
-from tests.integration.etcd.conftest import ETCD, ROOT
+from tests.integration.etcd.conftest import BUNDLE, CONSUMER, ETCD, ROOT
 from tests.integration.etcd.stories import (
     Curl,
     Keys,
@@ -129,6 +129,7 @@ def test_a_release_archive_is_attached_and_rolls_through_the_members(juju, write
         assert writes.lost([endpoint], tls) == []
 
 
+@pytest.mark.long
 def test_programs_that_do_not_fit_block_with_the_remedy_and_nothing_stops(juju, writer, tmp_path):
     writes, tls = writer
     before = list_processes(juju)
@@ -227,6 +228,43 @@ def test_a_revoked_certificate_is_refused_by_every_member(juju, writer, tmp_path
     assert all(map(is_served, endpoints))
     juju.run(leader_of(juju.status()), "revoke-client-certificate", {"cn": "alice"})
     wait_for(lambda: not any(map(is_served, endpoints)), 60, "alice is refused")
+
+
+@pytest.mark.long
+def test_applications_use_it_by_a_relation_a_proxy_and_a_file_that_follows(juju, tmp_path):
+    """The proxy goes by the client URLs, because etcd's peer port lets no client in."""
+    bundle = {"raftkv": str(BUNDLE)}
+    for name in ("app", "edge"):
+        juju.deploy(CONSUMER, name, resources=bundle)
+    juju.integrate("app:store", "etcd:db")
+    juju.integrate("edge:proxy", "etcd:proxy")
+    juju.wait(
+        lambda status: (
+            status.apps["app"].units["app/0"].workload_status.message.endswith("3 endpoint(s)")
+            and status.apps["edge"].units["edge/0"].workload_status.message
+            == "proxy to 3 member(s)"
+        ),
+        successes=1,
+    )
+    assert Keys(juju, tmp_path).get("consumers/app/0") is not None
+    url = "http://127.0.0.1:2379/v2/keys/config/database"
+
+    def is_written(value: str) -> bool:
+        script = f"curl -sS --max-time 10 -XPUT -d value={value} {url} || :"
+        return f'"value":"{value}"' in juju.exec(script, unit="edge/0").stdout
+
+    def is_rendered(value: str) -> bool:
+        script = "cat /var/lib/etcd-consumer/rendered.conf 2>/dev/null || :"
+        return juju.exec(script, unit="edge/0").stdout == f"database = {value}\n"
+
+    for value in ("db-1", "db-2"):
+        wait_for(lambda value=value: is_written(value), 60, "the proxy writes")
+        wait_for(lambda value=value: is_rendered(value), 60, "the file follows")
+    assert (
+        Curl(juju, tmp_path).get(Curl(juju, tmp_path).addresses()[0], "config/database") == "db-2"
+    )
+    for name, endpoint in (("app:store", "etcd:db"), ("edge:proxy", "etcd:proxy")):
+        juju.remove_relation(name, endpoint)
 
 
 def test_it_shrinks_to_one_and_keeps_everything(juju, tmp_path):

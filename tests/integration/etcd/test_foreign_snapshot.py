@@ -12,7 +12,7 @@ from tests.integration.etcd.test_engine_etcd import find_program
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 PASSWORD = "secret-of-before"
 
@@ -47,7 +47,7 @@ def snapshot(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("engine", ["raftkv", pytest.param("etcd", marks=pytest.mark.long)])
+@pytest.mark.parametrize("engine", ["raftkv", "etcd"])
 def test_row_2_a_snapshot_of_etcd_is_restored_on_three_units_with_its_users(
     snapshot, tmp_path, engine
 ):
