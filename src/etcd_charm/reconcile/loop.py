@@ -142,7 +142,8 @@ class Reconciler:
             plan = replace(plan, waiting=Waiting("making users", WokenBy.TIMER, USERS_S))
         if done and plan.waiting is None and not is_publishable(facts.view):
             # The look after the step met an election, of whose end nobody else tells this unit.
-            plan = replace(plan, waiting=Waiting("an election", WokenBy.TIMER, ELECTION_S))
+            reason = "waiting for an election to end"
+            plan = replace(plan, waiting=Waiting(reason, WokenBy.TIMER, ELECTION_S))
         if plan.waiting is not None and plan.waiting.woken_by is WokenBy.TIMER:
             waiting = plan.waiting
             self._workload.schedule_wake(juju.unit, waiting.after_s, waiting.reason)
