@@ -28,9 +28,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from etcdwire import grpc, messages as m  # noqa: E402, I001 - after the path
+from etcdwire import grpc, messages as m, messages_auth as ma  # noqa: E402, I001 - after the path
 from etcdwire.protobuf import encode  # noqa: E402
 from kvclient import Client, KvClientError  # noqa: E402
+from tests.kit.authority import Authority  # noqa: E402
 from tests.kit.servers import Cluster  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -40,6 +41,8 @@ SECONDS = 2
 BODIES = {
     "put": ("/etcdserverpb.KV/Put", m.PutRequest(KEY, VALUE)),
     "range": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY)),
+    "serializable": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY, serializable=True)),
+    "range1000": ("/etcdserverpb.KV/Range", m.RangeRequest(b"many/", b"many0")),
     "txn": (
         "/etcdserverpb.KV/Txn",
         m.TxnRequest(
@@ -57,19 +60,34 @@ LOADS = [
         for kind in ("put", "txn", "range")
         for shape in ("1x1", "8x8", "16x16")
     ),
+    "v3 serializable 8x8",
+    "v3 range1000 4x1",
     *(f"v2 {kind} {count}" for kind in ("put", "get") for count in (1, 64, 256)),
+    "v2 quorum 64",
     "watch 100x10",
+    "watch 1000x10",
+    "tls put 8x8",
+    "tls range 8x8",
+    "auth put 8x8",  # last: from here on every request needs a token
+    "auth range 8x8",
 ]
-REQUESTS = {"1x1": 3000, "8x8": 20000, "16x16": 40000}
+REQUESTS = {"1x1": 3000, "4x1": 1000, "8x8": 20000, "16x16": 40000}
+USER = "root"
+PASSWORD = "benchmark"
 
 
 class Side:
     """One engine's cluster under test."""
 
     def __init__(self, engine: str, size: int, directory: Path) -> None:
-        self.cluster = Cluster(engine, directory, size, FLAGS)
+        certificate = Authority(directory, "servers").issue("server")
+        self.cluster = Cluster(engine, directory, size, FLAGS, certificate=certificate)
         self.cluster.__enter__()
+        self.token = ""
         self.leader = self.find_leader()
+        with Client([self.leader]) as client:
+            for number in range(1000):
+                client.put(b"many/%06d" % number, VALUE)
         self.pids = [p.process.pid for p in self.cluster.members if p.process is not None]
 
     def find_leader(self) -> str:
@@ -80,6 +98,32 @@ class Side:
                 if status.leader_id == status.member_id:
                     return url
         raise KvClientError("no member leads")
+
+    @property
+    def secure_leader(self) -> str:
+        """The leader's URL with TLS."""
+        return next(x.secure_url for x in self.cluster.members if x.client_url == self.leader)
+
+    def enable_auth(self) -> None:
+        """From now on every request needs the token of a user."""
+        if self.token:
+            return
+        with Client([self.leader]) as client:
+            client.user_add(USER, PASSWORD)
+            client.role_add("root")
+            client.user_grant_role(USER, "root")
+            client.auth_enable()
+            answer = client.call(
+                b"/etcdserverpb.Auth/Authenticate",
+                ma.AuthenticateRequest(USER, PASSWORD),
+                ma.AuthenticateResponse,
+            )
+            self.token = answer.token
+
+    def client(self) -> Client:
+        """One that may do everything."""
+        user = {"username": USER, "password": PASSWORD} if self.token else {}
+        return Client(self.cluster.endpoints, timeout_s=5, **user)
 
     def signal(self, number: int) -> None:
         for pid in self.pids:
@@ -110,8 +154,9 @@ def run_load(load: str, side: Side, work: Path) -> dict[str, Any]:
     """One measurement."""
     api, kind, *rest = load.split()
     address = side.leader.removeprefix("http://")
-    if api == "v3":
-        return run_h2load(kind, rest[0], side.leader, work)
+    if api in ("v3", "tls", "auth"):
+        url = side.secure_leader if api == "tls" else side.leader
+        return run_h2load(kind, rest[0], url, work, side.token)
     if api == "watch":
         watchers, connections = kind.split("x")
         command = [
@@ -135,7 +180,7 @@ def run_load(load: str, side: Side, work: Path) -> dict[str, Any]:
     raise RuntimeError(f"{load}: {done.stdout[-500:]}{done.stderr[-500:]}")
 
 
-def run_h2load(kind: str, shape: str, url: str, work: Path) -> dict[str, Any]:
+def run_h2load(kind: str, shape: str, url: str, work: Path, token: str) -> dict[str, Any]:
     connections, streams = shape.split("x")
     path, message = BODIES[kind]
     body, log = work / "body", work / "log"
@@ -144,7 +189,7 @@ def run_h2load(kind: str, shape: str, url: str, work: Path) -> dict[str, Any]:
         [
             "h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-n{REQUESTS[shape]}",
             f"--log-file={log}", "-d", str(body), "-H", "content-type: application/grpc",
-            "-H", "te: trailers", url + path,
+            "-H", "te: trailers", *(["-H", f"token: {token}"] if token else []), url + path,
         ],
         capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
@@ -202,6 +247,8 @@ def compare_one(
         for engine, side in order if number % 2 == 0 else reversed(order):
             side.signal(signal.SIGCONT)
             wait_settled(side)
+            if load.startswith("auth"):
+                side.enable_auth()
             found[engine].append(measure(load, side, work))
             side.signal(signal.SIGSTOP)
     row: dict[str, Any] = {"load": load, "members": size}
@@ -223,7 +270,7 @@ def wait_settled(side: Side) -> None:
     """After SIGCONT: a leader stands, and it is known which member it is."""
     deadline = time.monotonic() + 20
     while True:
-        with Client(side.cluster.endpoints, timeout_s=5) as client:
+        with side.client() as client:
             try:
                 client.put(b"bench/settled", b"")
                 leader = client.status().leader_id
@@ -245,7 +292,7 @@ def describe_run() -> str:
         f"{dt.datetime.now(dt.timezone.utc):%Y-%m-%d}, {etcd.splitlines()[0]}, raftkvd interpreted "
         f"on {platform.python_implementation()} {platform.python_version()} "
         f"({sys.base_prefix}), {os.cpu_count()} cores ({processor}) shared by all members and the "
-        "load client, loopback, plain http"
+        "load client, loopback, plain http but for the loads with TLS"
     )
 
 

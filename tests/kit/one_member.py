@@ -19,6 +19,7 @@ from raftkv.api.v2_access import BasicLogins
 from raftkv.replica.leases import LeaseAsks, Leases
 from raftkv.replica.machine import Machine
 from raftkv.store.mvcc import KeyValueStore
+from raftkv.store.range_cache import RangeCache
 from raftkv.store.tree_v2 import TreeV2
 from raftkv.values import ClusterId, Index, Member, MemberId, Membership, Term
 
@@ -32,6 +33,9 @@ class NoRows:
 
     def get_row(self, row_id: int) -> bytes | None:
         return None
+
+    def get_rows(self, row_ids: list[int]) -> list[bytes]:
+        return []
 
     def scan_rows(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
         return iter(())
@@ -105,6 +109,7 @@ class OneMember:
         self.enable_v2 = True
         self.enable_gateway = True
         self.strict_reconfig = True
+        self.range_cache = RangeCache()
         self.is_learner = False
         self.is_full = False
         self.log_syncs_count = 0

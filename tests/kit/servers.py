@@ -61,6 +61,7 @@ class Process:
     process: subprocess.Popen[bytes] | None = None
     sources: str = SOURCES
     """Where raftkv's code lies."""
+    secure_url: str = ""
 
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
@@ -101,12 +102,14 @@ class Cluster:
     size: int = 1
     flags: Sequence[str] = ()
     sources: str = SOURCES
+    certificate: tuple[Path, Path] | None = None
+    """(certificate, key): each member also serves clients with TLS, see ``secure_url``."""
     members: list[Process] = field(default_factory=list)
 
     def __enter__(self) -> Cluster:  # noqa: PYI034 - Self needs Python 3.11
         command = command_of(self.engine)
         assert command is not None, f"{self.engine} is not installed"
-        ports = free_ports(2 * self.size)
+        ports = free_ports(3 * self.size)
         names = [f"m{i}" for i in range(self.size)]
         peers = {n: f"http://127.0.0.1:{ports[2 * i + 1]}" for i, n in enumerate(names)}
         cluster = ",".join(f"{n}={u}" for n, u in peers.items())
@@ -133,6 +136,13 @@ class Cluster:
             ]
             log = self.directory / f"{name}.log"
             member = Process(name, arguments, client, peers[name], log, sources=self.sources)
+            if self.certificate is not None:
+                member.secure_url = f"https://127.0.0.1:{ports[2 * self.size + i]}"
+                member.arguments[member.arguments.index("--listen-client-urls") + 1] += (
+                    f",{member.secure_url}"
+                )
+                cert, key = map(str, self.certificate)
+                member.arguments += ["--cert-file", cert, "--key-file", key]
             self.members.append(member)
         for member in self.members:
             member.start()

@@ -14,6 +14,7 @@ from raftkv.replica.effects import Rejected, Rejection
 from raftkv.replica.leases import LeaseAsks
 from raftkv.replica.machine import Machine
 from raftkv.replica.views import FollowerProgress
+from raftkv.store.range_cache import RangeCache
 from raftkv.values import ClusterId, Index, MemberId, Membership, MembershipChange, Term
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Host(Protocol):
     enable_v2: bool
     enable_gateway: bool
     strict_reconfig: bool
+    range_cache: RangeCache
     new_voters_wait: bool
     """Whether a member that is added as a voter first catches up as a learner."""
     logins: Logins

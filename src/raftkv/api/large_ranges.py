@@ -34,14 +34,9 @@ LARGE_BYTES: Final = 2 << 20
 
 
 def is_large(host: Host, request: RangeRequest) -> bool:
-    """Whether answering at once could hold everybody up; a guess from how keys are spread."""
-    kv = host.machine.kv
-    keys = kv.keys_at_most(request.key, request.range_end)
-    if keys <= 1:
-        return False
-    if keys > LARGE_KEYS:
-        return not is_filtered(request)
-    return keys * host.used_bytes() > LARGE_BYTES * kv.keys_count and not is_filtered(request)
+    """Whether there are too many keys to answer at once; for their bytes see ``answer_range``."""
+    keys = host.machine.kv.keys_at_most(request.key, request.range_end)
+    return keys > LARGE_KEYS and not is_filtered(request)
 
 
 class _Steps:

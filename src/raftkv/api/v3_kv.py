@@ -19,7 +19,7 @@ from raftkv.api.host import Host, error_of
 from raftkv.auth import policy
 from raftkv.replica.commands import CommandKind, encode_compact
 from raftkv.replica.effects import Rejected
-from raftkv.store.ranges import answer_range
+from raftkv.store.ranges import LargeAnswerError, answer_range, is_filtered
 from raftkv.store.txn import (
     apply_txn,
     check_compares,
@@ -135,14 +135,35 @@ class _RangeToken:
 def _answer(host: Host, request: RangeRequest, call: Call) -> None:
     kv = host.machine.kv
     try:
-        if request.range_end and large_ranges.is_large(host, request):
-            large_ranges.answer(host, call, request)
-            return
-        body = answer_range(kv, request)
+        if request.range_end:
+            body = _answer_many(host, request, call)
+            if body is None:
+                return
+        else:
+            body = answer_range(kv, request)
     except RequestError as error:
         call.fail(error)
         return
     call.ok(host.headers.encode(kv.revision, host.term) + body)
+
+
+def _answer_many(host: Host, request: RangeRequest, call: Call) -> bytes | None:
+    """The answer to a range, None when it is given in steps."""
+    kv = host.machine.kv
+    if large_ranges.is_large(host, request):
+        large_ranges.answer(host, call, request)
+        return None
+    if is_filtered(request):
+        return answer_range(kv, request)
+    body = host.range_cache.find(kv, request)
+    if body is None:
+        try:
+            body = answer_range(kv, request, large_ranges.LARGE_BYTES)
+        except LargeAnswerError:
+            large_ranges.answer(host, call, request)
+            return None
+        host.range_cache.keep(request, body)
+    return body
 
 
 def _check_size(host: Host, data: bytes) -> None:

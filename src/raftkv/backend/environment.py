@@ -229,6 +229,13 @@ class View:
         value: bytes | None = self._txn.get(key, db=self._tables[table])
         return value
 
+    def get_many(self, table: Table, keys: list[bytes]) -> list[bytes]:
+        """Several rows in the keys' order; those that are not there are left out."""
+        if table not in self._tables:
+            return []
+        with self._txn.cursor(self._tables[table]) as cursor:
+            return [value for _, value in cursor.getmulti(keys)]
+
     def number(self, name: bytes) -> int:
         """A number of the ``meta`` table, 0 when absent."""
         return schema.decode_number(self.get(Table.META, name))

@@ -49,6 +49,10 @@ class StoreView:
         """One row."""
         return self.view.get(Table.ROWS, row_id.to_bytes(8, "big"))
 
+    def get_rows(self, row_ids: list[int]) -> list[bytes]:
+        """Several rows."""
+        return self.view.get_many(Table.ROWS, [row_id.to_bytes(8, "big") for row_id in row_ids])
+
     def scan_rows(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Rows in order."""
         rows = self.view.scan(Table.ROWS, first.to_bytes(8, "big"), end.to_bytes(8, "big"))

@@ -62,6 +62,7 @@ from raftkv.server.peers import Incoming, PeerLink
 from raftkv.server.space import Space
 from raftkv.server.steady_clock import SteadyClock
 from raftkv.server.transfers import SnapshotTraffic
+from raftkv.store.range_cache import RangeCache
 from raftkv.values import (
     NO_MEMBER,
     Index,
@@ -98,6 +99,7 @@ class Driver:
         self.name = config.name
         self.enable_v2 = config.enable_v2
         self.enable_gateway = config.enable_gateway
+        self.range_cache = RangeCache()
         self.strict_reconfig = config.strict_reconfig
         self.new_voters_wait = config.new_voters_wait
         self.limits = Limits(config.max_txn_ops, config.max_request_bytes, config.quota_bytes)

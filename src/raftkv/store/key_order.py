@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 BLOCK_KEYS: Final = 512
+BLOCKS_COUNTED: Final = 8
 
 
 class KeyOrder:
@@ -48,12 +49,18 @@ class KeyOrder:
             self._firsts[at] = b""
 
     def count_at_most(self, start: bytes, end: bytes | None) -> int:
-        """An upper bound of the number of keys in a range: whole blocks are counted."""
+        """How many keys are in a range; an upper bound when it spans many blocks."""
+        blocks = self._blocks
         first = max(bisect_right(self._firsts, start) - 1, 0)
-        last = len(self._blocks) if end is None else bisect_left(self._firsts, end)
-        if last - first <= 1:
-            return len(self._blocks[first])
-        return (last - first) * 2 * BLOCK_KEYS
+        last = len(blocks) if end is None else bisect_left(self._firsts, end)
+        if last - first > BLOCKS_COUNTED:
+            return (last - first) * 2 * BLOCK_KEYS
+        if last <= first:
+            return 0
+        count = sum(map(len, blocks[first:last])) - bisect_left(blocks[first], start)
+        if end is not None:
+            count -= len(blocks[last - 1]) - bisect_left(blocks[last - 1], end)
+        return max(count, 0)
 
     def scan(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
         """Keys with start <= key < end; no end means to the last."""

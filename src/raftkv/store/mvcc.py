@@ -15,6 +15,7 @@ reached through ``ReadView``.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
@@ -27,6 +28,7 @@ from raftkv.store.key_order import KeyOrder
 
 SUB_BITS: Final = 20
 _SHIFT: Final = SUB_BITS + 1
+RECENT_CHANGES: Final = 1024
 _MASK: Final = (1 << _SHIFT) - 1
 
 
@@ -35,6 +37,9 @@ class ReadView(Protocol):
 
     def get_row(self, row_id: int) -> bytes | None:
         """The KeyValue bytes of one row."""
+
+    def get_rows(self, row_ids: list[int]) -> list[bytes]:
+        """The KeyValue bytes of several rows, those that are there."""
 
     def scan_rows(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Rows with first <= row id < end."""
@@ -86,6 +91,7 @@ class KeyValueStore:
         "_key_lease",
         "_order",
         "_overlay",
+        "_recent",
         "_sub",
         "_view",
         "changes",
@@ -110,6 +116,8 @@ class KeyValueStore:
         """Who reads a revision step by step: nothing is forgotten meanwhile."""
         self.changes: list[Change] = []
         """Changes since the owner last took them, in order."""
+        self._recent: deque[tuple[int, bytes]] = deque(maxlen=RECENT_CHANGES)
+        """(revision, key) of the last changes."""
 
     @classmethod
     def load(cls, view: ReadView, revision: int, compact_revision: int) -> KeyValueStore:
@@ -170,6 +178,7 @@ class KeyValueStore:
             self.leases.attach(key, lease)
         change = Change(row_id, key, row, previous)
         self.changes.append(change)
+        self._recent.append((main, key))
         return change
 
     def delete_range(self, key: bytes, range_end: bytes) -> list[Change]:
@@ -196,6 +205,7 @@ class KeyValueStore:
             if self._key_lease:
                 self.leases.attach(name, 0)
             deleted.append(change)
+            self._recent.append((change.row_id >> _SHIFT, name))
         self.changes.extend(deleted)
         return deleted
 
@@ -277,6 +287,20 @@ class KeyValueStore:
                 raise LookupError(f"row {row_id:x} is in the index but not in the backend")
         return row
 
+    def rows(self, row_ids: list[int]) -> list[bytes]:
+        """The KeyValue bytes of several rows that the index names, in this order."""
+        overlay = self._overlay
+        flushed = [row_id for row_id in row_ids if row_id not in overlay]
+        if not flushed:
+            return [overlay[row_id] for row_id in row_ids]
+        found = self._view.get_rows(flushed)
+        if len(found) != len(flushed):
+            return [self.row(row_id) for row_id in row_ids]  # says which one is missing
+        if len(flushed) == len(row_ids):
+            return found
+        here = dict(zip(flushed, found, strict=True))
+        return [here[i] if i in here else overlay[i] for i in row_ids]
+
     def latest(self, key: bytes) -> bytes | None:
         """The newest row of one key, None when it does not exist."""
         history = self._index.get(key)
@@ -304,11 +328,8 @@ class KeyValueStore:
             return [row_id] if row_id else []
         out: list[int] = []
         if revision <= 0:
-            for name in self._order.scan(*_bounds(key, range_end)):
-                row_id = index[name][-1]
-                if not row_id & 1:
-                    out.append(row_id)
-            return out
+            names = self._order.scan(*_bounds(key, range_end))
+            return [row_id for name in names if not (row_id := index[name][-1]) & 1]
         for name in self._order.scan(*_bounds(key, range_end)):
             row_id = _visible(index[name], revision)
             if row_id:
@@ -316,8 +337,21 @@ class KeyValueStore:
         return out
 
     def keys_at_most(self, key: bytes, range_end: bytes) -> int:
-        """More keys than these are not in a range; costs two binary searches."""
+        """More keys than these are not in a range; costs some binary searches."""
         return self._order.count_at_most(*_bounds(key, range_end)) if range_end else 1
+
+    def is_unchanged_since(self, revision: int, key: bytes, range_end: bytes) -> bool:
+        """Whether surely nothing in a range changed after a revision; only for recent ones."""
+        recent = self._recent
+        if revision < self.revision and (not recent or recent[0][0] > revision + 1):
+            return False  # what came between is not known any more
+        first, end = _bounds(key, range_end)
+        for changed_at, name in reversed(recent):
+            if changed_at <= revision:
+                return True
+            if name >= first and (end is None or name < end):
+                return False
+        return True
 
     def visible_from(
         self, first: bytes, range_end: bytes, revision: int, keys_max: int

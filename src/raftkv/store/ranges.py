@@ -7,12 +7,17 @@ by something else than the key, revision filters and ``keys_only`` decode them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from etcdwire.hot import encode_field, encode_key_value
 from etcdwire.messages import KeyValue, RangeRequest, SortOrder, SortTarget
 from etcdwire.protobuf import decode, encode_varint
 from raftkv.store.mvcc import KeyValueStore
 
+ROWS_FIRST: Final = 16
+"""Rows read before it is known how large they are."""
+HEADS_MAX: Final = 4096
+_HEADS: Final[dict[int, bytes]] = {}
 _SORT_KEYS: dict[int, Callable[[KeyValue], bytes | int]] = {
     SortTarget.KEY: lambda kv: kv.key,
     SortTarget.VERSION: lambda kv: kv.version,
@@ -22,11 +27,18 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], bytes | int]] = {
 }
 
 
-def answer_range(store: KeyValueStore, request: RangeRequest) -> bytes:
+class LargeAnswerError(Exception):
+    """The rows are more than should be put together at once."""
+
+
+def answer_range(
+    store: KeyValueStore, request: RangeRequest, bytes_max: int | None = None
+) -> bytes:
     """The RangeResponse without its header.
 
     Raises:
         RequestError: compacted or future revision.
+        LargeAnswerError: its rows have more than ``bytes_max`` bytes; never of a filtered range.
     """
     store.check_revision(request.revision)
     if not request.range_end and not is_filtered(request):
@@ -43,14 +55,40 @@ def answer_range(store: KeyValueStore, request: RangeRequest) -> bytes:
         if 0 < limit < count:
             row_ids = row_ids[:limit]
             more = True
-        rows = [store.row(row_id) for row_id in row_ids]
+        rows = _read_rows(store, row_ids, bytes_max)
         if request.keys_only:
             rows = [without_value(row) for row in rows]
-    parts = [encode_field(b"\x12", row) for row in rows]
+    parts: list[bytes] = []
+    for row in rows:
+        parts += (_HEADS.get(len(row)) or _head(len(row)), row)
     if more:
         parts.append(b"\x18\x01")
     parts.append(_count_field(count))
     return b"".join(parts)
+
+
+def _read_rows(store: KeyValueStore, row_ids: list[int], bytes_max: int | None) -> list[bytes]:
+    if bytes_max is None:
+        return store.rows(row_ids)
+    rows: list[bytes] = []
+    size = 0
+    step = ROWS_FIRST
+    while len(rows) < len(row_ids):
+        found = store.rows(row_ids[len(rows) : len(rows) + step])
+        rows += found
+        size += sum(map(len, found))
+        if size > bytes_max:
+            raise LargeAnswerError
+        step = max(ROWS_FIRST, (bytes_max - size) * len(rows) // (size + 1))
+    return rows
+
+
+def _head(size_bytes: int) -> bytes:
+    """What stands before a row of this size; small sizes come again and again."""
+    head = b"\x12" + encode_varint(size_bytes)
+    if size_bytes < HEADS_MAX:
+        _HEADS[size_bytes] = head
+    return head
 
 
 def _answer_one(store: KeyValueStore, request: RangeRequest) -> bytes:

@@ -9,8 +9,9 @@ import pytest
 from etcdwire.messages import RangeRequest
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.range_walk import RangeWalk
-from raftkv.store.ranges import answer_range
+from raftkv.store.ranges import LargeAnswerError, answer_range
 from tests.kit.one_member import NoRows
+from tests.kit.rows import DictRows
 
 
 def write(store: KeyValueStore, chance: random.Random, count: int) -> None:
@@ -67,3 +68,51 @@ def test_nothing_is_forgotten_under_a_walker() -> None:
     walk.close()
     walk.close()
     assert store.may_forget
+
+
+def test_rows_are_the_same_wherever_they_are() -> None:
+    view = DictRows()
+    store = KeyValueStore(view)
+    write(store, random.Random(5), 2000)
+    request = RangeRequest(b"k", b"l")
+    expected = answer_range(store, request)
+    for row_id in sorted(store._overlay)[::3]:
+        view.rows[row_id] = store.row(row_id)
+    store.forget_flushed(list(view.rows))
+    assert answer_range(store, request) == expected
+    assert answer_range(store, request, 1 << 30) == expected
+    for row_id in sorted(store._overlay):
+        view.rows[row_id] = store.row(row_id)
+    store.forget_flushed(list(view.rows))
+    assert answer_range(store, request, 1 << 30) == expected
+
+
+def test_a_row_that_is_missing_is_named() -> None:
+    store = KeyValueStore(DictRows())
+    write(store, random.Random(5), 10)
+    store.forget_flushed(list(store._overlay))
+    with pytest.raises(LookupError, match="in the index but not in the backend"):
+        answer_range(store, RangeRequest(b"k", b"l"))
+
+
+def test_too_many_bytes_are_noticed_before_they_are_put_together() -> None:
+    store = KeyValueStore(NoRows())
+    for number in range(100):
+        store.begin()
+        store.put(b"k%d" % number, bytes(1000 if number < 50 else 100_000), 0)
+        store.commit()
+    answer_range(store, RangeRequest(b"k", b"l", 50, revision=51), 1 << 20)
+    with pytest.raises(LargeAnswerError):
+        answer_range(store, RangeRequest(b"k", b"l"), 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("first", "end"),
+    [(b"", None), (b"k0100", b"k2000"), (b"k5", None), (b"k1", b"k1"), (b"x", b"a")],
+)
+def test_keys_of_a_range_are_counted_or_more(first: bytes, end: bytes | None) -> None:
+    store = KeyValueStore(NoRows())
+    write(store, random.Random(6), 4000)
+    order = store._order
+    names = [k for k in order.scan(b"", None) if first <= k and (end is None or k < end)]
+    assert order.count_at_most(first, end) == len(names)
