@@ -53,7 +53,7 @@ class Run:
         """Kill until it is gone: systemd may not know of the unit yet that was just asked for."""
 
         def insist() -> None:
-            while process.poll() is None:
+            while process.returncode is None and not _has_ended(process.pid):
                 with suppress(MachineGone, OSError):
                     self._container.kill_unit(self._unit)
                 time.sleep(KILL_AGAIN_SECONDS)
@@ -94,6 +94,14 @@ class Run:
             lost=lost,
             timed_out=timer is not None and self._killed.is_set(),
         )
+
+
+def _has_ended(pid: int) -> bool:
+    """Say whether a child has ended, and leave it to the one who waits for it."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def _pump(
