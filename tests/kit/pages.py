@@ -99,9 +99,11 @@ class Page:
     def prepare(self, word: str) -> str:
         """Return the next command, filled in, for a test that runs it in its own way."""
         command = self._take(word)
-        for placeholder, value in self._fills.items():
-            command = command.replace(placeholder, value)
-        return command
+        if not self._fills:
+            return command
+        # In one pass: the value of one placeholder may be another's name.
+        pattern = "|".join(map(re.escape, sorted(self._fills, key=len, reverse=True)))
+        return re.sub(pattern, lambda found: self._fills[found[0]], command)
 
     def run(self, word: str, *, fails: bool = False, instead: tuple[str, str] = ("", "")) -> str:
         """Run the next command, which contains a word; return its output.
