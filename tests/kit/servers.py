@@ -62,10 +62,13 @@ class Process:
     sources: str = SOURCES
     """Where raftkv's code lies."""
     secure_url: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What is set for it beside ours."""
 
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD")}
         environment["PYTHONPATH"] = self.sources
+        environment |= self.environment
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment

@@ -102,6 +102,8 @@ class Figures:
     health_success: int = 0
     health_failures: int = 0
     longest_turn_s: float = 0.0
+    longest_lag_s: float = 0.0
+    """By how much a tick came too late: what any other event had to wait."""
     """The longest that the loop was busy with one turn since the figures were last read."""
 
     def peer(self, member_id: MemberId) -> PeerFigures:

@@ -189,6 +189,12 @@ FIGURES: Final = (
         "The longest turn of the loop since this was last read.",
         lambda h: h.figures.longest_turn_s,
     ),
+    Figure(
+        "raftkv_loop_longest_lag_seconds",
+        "gauge",
+        "By how much a timer came too late at most, since this was last read.",
+        lambda h: h.figures.longest_lag_s,
+    ),
 )
 
 
@@ -200,6 +206,7 @@ def render(host: Host) -> bytes:
         lines += _head(figure.name, figure.kind, figure.text)
         lines.append(f"{figure.name} {_text(figure.value(host))}")
     figures.longest_turn_s = 0.0
+    figures.longest_lag_s = 0.0
     lines += _labelled(host)
     lines += _histogram(
         "etcd_disk_wal_fsync_duration_seconds", "Syncs of the log.", [("", figures.log_sync)]

@@ -139,6 +139,7 @@ class Driver:
         self.flushing = Flushing(self, self._notify_fd, opened.boot.applied)
         self.chores = Chores(self)
         self._last_persisted = 0
+        self._tick_due = 0.0
         self.traffic = SnapshotTraffic(self)
         self._exports = Exports(self)
         self._was_ready = False
@@ -153,6 +154,7 @@ class Driver:
         self._log.start()
         self.loop.add_reader(self._notify_fd, self._on_disk)
         self._update_links()
+        self._tick_due = self.loop.time()
         self._tick()
         self.flushing.start()
         self._watch_space()
@@ -160,7 +162,10 @@ class Driver:
     def _tick(self) -> None:
         if self.is_stopping:
             return
-        self.loop.call_later(self.config.heartbeat_ms / 1000, self._tick)
+        now, heartbeat_s = self.loop.time(), self.config.heartbeat_ms / 1000
+        self.figures.longest_lag_s = max(self.figures.longest_lag_s, now - self._tick_due)
+        self._tick_due = now + heartbeat_s
+        self.loop.call_later(heartbeat_s, self._tick)
         self._inputs.append(Tick(monotonic_ms()))
         self._schedule()
         self._expire_parked()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from kvclient import Client, KvClientError
+from tests.kit.clocks import WrongClock, find_library
 from tests.kit.histories import EventCollector, HistoryClient
 from tests.kit.linearizability import find_violation
 from tests.kit.relay import Relays
@@ -33,6 +34,8 @@ class FaultyCluster(Cluster):
     def __init__(self, directory: Path, size: int) -> None:
         super().__init__("raftkv", directory, size)
         self.relays = Relays()
+        self.clocks: dict[str, WrongClock] = {}
+        """Where libfaketime is to be had."""
 
     def __enter__(self) -> FaultyCluster:  # noqa: PYI034 - Self needs Python 3.11
         ports = free_ports(3 * self.size)
@@ -51,6 +54,9 @@ class FaultyCluster(Cluster):
             ]  # fmt: skip
             log = self.directory / f"{name}.log"
             self.members.append(Process(name, arguments, client, own, log))
+        library = find_library()
+        if library is not None:
+            self.clocks = {member.name: WrongClock(member, library) for member in self.members}
         for member in self.members:
             member.start()
         self.wait_healthy()
@@ -89,7 +95,9 @@ class Chaos:
         self._heal_at.clear()
 
     def _strike(self) -> None:
-        what = self._chance.choice(("kill", "kill all", "freeze", "cut", "isolate", "slow"))
+        what = self._chance.choice(
+            ("kill", "kill all", "freeze", "cut", "isolate", "slow", "clock")
+        )
         member = self._chance.choice(self._cluster.members)
         conditions = self._cluster.relays.conditions
         names = [m.name for m in self._cluster.members]
@@ -109,6 +117,11 @@ class Chaos:
         elif what == "freeze":
             assert member.process is not None
             member.process.send_signal(signal.SIGSTOP)
+        elif what == "clock":
+            if member.name in self._cluster.clocks:
+                offset_s = self._chance.choice([-86400, -5, 5, 3600, 86400])
+                self._cluster.clocks[member.name].set(offset_s)
+            return
         elif what == "cut":
             conditions.cut = {
                 (a, b) for a in names for b in names if a != b and self._chance.random() < 0.4

@@ -1,0 +1,129 @@
+"""Whatever is asked of a member, its loop goes on: no request makes a leader lose its followers.
+
+Short in ``./run test``, with some ten thousand keys. ``RAFTKV_LONG=1`` takes a million keys of 256
+bytes, and prints how late the leader's timers were.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from etcdwire import messages as m
+from kvclient import Client
+from tests.kit.servers import Cluster, Process
+
+IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
+KEYS = 1_000_000 if IS_LONG else 20_000
+PER_TXN = 128
+LAG_MAX_S = 0.2
+"""A tenth of the time in which a leader must be heard; with everything on two cores."""
+
+
+def fill(client: Client, count: int) -> None:
+    for first in range(0, count, PER_TXN):
+        puts = [
+            m.RequestOp(request_put=m.PutRequest(b"key/%08d" % number, bytes(256)))
+            for number in range(first, min(first + PER_TXN, count))
+        ]
+        client.txn(m.TxnRequest(success=puts))
+
+
+def longest_lag_s(member: Process) -> float:
+    """Since it was last asked."""
+    with urllib.request.urlopen(f"{member.client_url}/metrics", timeout=10) as answer:
+        found = re.search(rb"^raftkv_loop_longest_lag_seconds (\S+)$", answer.read(), re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+class Writer(threading.Thread):
+    """Puts without a break; remembers the longest one."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self.is_over = False
+        self.count = 0
+        self.longest_s = 0.0
+
+    def run(self) -> None:
+        with Client([self._endpoint], timeout_s=30) as client:
+            while not self.is_over:
+                began = time.monotonic()
+                client.put(b"beat", b"%d" % self.count)
+                self.longest_s = max(self.longest_s, time.monotonic() - began)
+                self.count += 1
+
+
+def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
+    with Cluster("raftkv", tmp_path, size=3) as cluster:
+        leader = cluster.members[0]
+        cluster.lead(leader)
+        with Client([leader.client_url], timeout_s=300) as client:
+            fill(client, KEYS)
+            term = client.status().raft_term
+            longest_lag_s(leader)
+            writer = Writer(leader.client_url)
+            writer.start()
+            try:
+                for name, work in works(client).items():
+                    writer.longest_s = 0.0
+                    began, before = time.monotonic(), writer.count
+                    work()
+                    elapsed, lag_s = time.monotonic() - began, longest_lag_s(leader)
+                    print(
+                        f"{name}: {elapsed:.2f} s, timers late by {lag_s * 1000:.0f} ms at most, "
+                        f"{writer.count - before} puts, the longest {writer.longest_s * 1000:.0f} ms"
+                    )
+                    assert client.status().raft_term == term, f"{name}: the leader changed"
+                    if IS_LONG:
+                        assert lag_s < LAG_MAX_S, name
+            finally:
+                writer.is_over = True
+                writer.join()
+            assert writer.count > 10
+
+
+def works(client: Client) -> dict[str, Callable[[], object]]:
+    everything = m.RangeRequest(b"key/", b"key0")
+
+    def ask(request: m.RangeRequest) -> m.RangeResponse:
+        return client.call(b"/etcdserverpb.KV/Range", request, m.RangeResponse)
+
+    def read_all() -> None:
+        assert ask(everything).count == KEYS
+
+    def count() -> None:
+        assert ask(m.RangeRequest(b"key/", b"key0", count_only=True)).count == KEYS
+
+    def compact() -> None:
+        client.compact(client.put(b"last", b"x"), physical=True)
+
+    def save() -> None:
+        sizes: list[int] = []
+        client.snapshot(lambda chunk: sizes.append(len(chunk)))
+        assert sum(sizes) > KEYS * 256
+
+    def rewrite() -> None:
+        fill(client, KEYS // 4)
+
+    def add_users() -> None:
+        for number in range(5):
+            client.user_add(f"user{number}", "password")
+
+    return {
+        "range over all keys": read_all,
+        "count of all keys": count,
+        "HashKV": client.hash_kv,
+        "a quarter written anew": rewrite,
+        "compaction": compact,
+        "defragmentation": client.defragment,
+        "snapshot": save,
+        "hashing passwords": add_users,
+    }
