@@ -44,18 +44,25 @@ class Run:
         self._process: subprocess.Popen[bytes] | None = None
 
     def kill(self) -> None:
-        """Kill it and what it started, also when it has not begun yet."""
+        """Kill it and what it started, also when it has not begun yet.
+
+        What runs already is dead when this returns: who called may be that very process.
+        """
         self._killed.set()
         if self._process is not None:
+            self._kill_once()
             self._insist(self._process)
+
+    def _kill_once(self) -> None:
+        with suppress(MachineGone, OSError):
+            self._container.kill_unit(self._unit)
 
     def _insist(self, process: subprocess.Popen[bytes]) -> None:
         """Kill until it is gone: systemd may not know of the unit yet that was just asked for."""
 
         def insist() -> None:
             while process.returncode is None and not _has_ended(process.pid):
-                with suppress(MachineGone, OSError):
-                    self._container.kill_unit(self._unit)
+                self._kill_once()
                 time.sleep(KILL_AGAIN_SECONDS)
 
         threading.Thread(target=insist, daemon=True, name=f"kill-{self._unit}").start()

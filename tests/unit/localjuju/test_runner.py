@@ -9,6 +9,7 @@ import pytest
 
 from localjuju.machines.nspawn import Container
 from localjuju.runner import Run
+from tests.kit.waiting import wait_for
 
 
 class OneProcess:
@@ -53,3 +54,22 @@ def test_a_run_is_killed_at_whatever_moment(delay_s: float | None) -> None:
     assert not outcome.lost
     assert machine.asked > 1
     assert lines in ([], [("stdout", "begun")])
+
+
+def test_what_runs_is_dead_when_it_has_been_killed() -> None:
+    """juju-reboot --now relies on it: the hook must not go on after the tool's answer."""
+    machine = OneProcess()
+    machine.asked = 1
+    run = Run(cast(Container, machine), "unit")
+    outcome: list[int] = []
+
+    def perform() -> None:
+        outcome.append(run.execute(["sleep", "1000"], {}, "/", lambda *_: None).code)
+
+    thread = threading.Thread(target=perform)
+    thread.start()
+    wait_for(lambda: run._process is not None, 10, "the process exists")
+    run.kill()
+    assert machine.asked >= 2
+    thread.join(10)
+    assert outcome == [128 + 9]
