@@ -182,8 +182,9 @@ class SnapshotTraffic:
         view = StoreView(environment.view())
         machine, applied, term, state = load_machine(view)
         driver.use_backend(environment, view, applied)
+        seen_by_watchers = driver.machine.kv.revision
         driver.machine.replace(machine)
-        for watcher in driver.machine.hub.take_all():
+        for watcher in driver.machine.hub.take_all(seen_by_watchers):
             cast(WatchStream, watcher.stream).catch_up_later(watcher)
         # At once, not in the next turn: a flush in between would store the replica's old applied
         # index beside the new rows.

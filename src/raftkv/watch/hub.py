@@ -67,9 +67,15 @@ class WatchHub:
             if not watchers:
                 del self._by_key[watcher.key]
 
-    def take_all(self) -> list[Watcher]:
-        """Give up all watchers: the state jumped, each has to catch up."""
+    def take_all(self, revision: int) -> list[Watcher]:
+        """Give up all watchers: the state jumped, each has to catch up.
+
+        They have seen all that there was up to this revision, the quiet ones too: what they have
+        not seen begins behind it, however far the history before it is compacted.
+        """
         watchers = [*self._ranges, *(w for found in self._by_key.values() for w in found)]
+        for watcher in watchers:
+            watcher.next_revision = max(watcher.next_revision, revision + 1)
         self._ranges.clear()
         self._by_key.clear()
         return watchers
