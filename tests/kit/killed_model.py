@@ -149,7 +149,9 @@ def main() -> int:
         if not host.book.wait_for(lambda: is_done(records), SETTLE_SECONDS):  # noqa: B023
             states = {u.name: (u.local.step, u.local.hook) for u in records.units.values()}
             sys.exit(f"after {words}: {states}")
-        progress.write_text(str(number + 1))
+        beside = progress.with_suffix(".new")  # an agent's write may end the process right here
+        beside.write_text(str(number + 1))
+        beside.replace(progress)
     sys.stdout.write(f"done {KillingJournal.written}\n")
     sys.stdout.flush()
     os._exit(0)
