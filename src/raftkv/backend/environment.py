@@ -252,8 +252,11 @@ class View:
         with self._txn.cursor(self._tables[table]) as cursor:
             if not cursor.set_range(start):
                 return
+            if end is None:
+                yield from cursor
+                return
             for key, value in cursor:
-                if end is not None and key >= end:
+                if key >= end:
                     return
                 yield key, value
 

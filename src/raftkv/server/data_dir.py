@@ -55,9 +55,10 @@ class StoreView:
 
     def scan_rows(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Rows in order."""
-        rows = self.view.scan(Table.ROWS, first.to_bytes(8, "big"), end.to_bytes(8, "big"))
-        for key, row in rows:
-            yield int.from_bytes(key, "big"), row
+        last = None if end >= 1 << 63 else end.to_bytes(8, "big")
+        number = int.from_bytes
+        for key, row in self.view.scan(Table.ROWS, first.to_bytes(8, "big"), last):
+            yield number(key, "big"), row
 
 
 @dataclass(slots=True)

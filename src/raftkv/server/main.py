@@ -122,6 +122,7 @@ class _Daemon:
                 data_dir.create_files(config, cluster_id, member_id, ())
         remove_leftovers(data_dir.paths(config)[0])
         make_room(data_dir.paths(config))
+        gc.disable()  # what is loaded now stays: looking through a million keys is of no use
         opened = data_dir.open_files(config)
         data_dir.check_same_cluster(config, opened, self._given)
         if config.force_new_cluster:
@@ -165,9 +166,9 @@ class _Daemon:
             "starting member %x %r in cluster %x", opened.member_id, driver.name, opened.cluster_id
         )
         driver.start()
-        gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+        gc.enable()
         await self._stopped.wait()
         driver.stop_writing()
         _LOG.info("stopped")

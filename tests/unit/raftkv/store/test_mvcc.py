@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -186,3 +187,28 @@ def test_compaction_leaves_one_row_per_living_key_and_none_of_the_dead() -> None
             (b"k3", 10),
             (b"k4", 10),
         ]
+
+
+def test_a_store_is_loaded_as_it_was() -> None:
+    chance = random.Random(11)
+    view = DictRows()
+    store = KeyValueStore(view)
+    keys = [b"a", b"b" * 127, b"c" * 128, b"\x10" * 300, b"d\x10\x10"]
+    for _ in range(3000):
+        key = chance.choice([*keys, b"once%d" % chance.randrange(5000)])
+        store.begin()
+        if chance.random() < 0.2:
+            store.delete_range(key, b"")
+        else:
+            store.put(key, chance.randbytes(chance.randrange(4)), 0)
+        store.commit()
+    view.rows.update({change.row_id: change.row for change in store.changes})
+    loaded = KeyValueStore.load(view, store.revision, 0)
+    assert loaded._index == store._index
+    assert loaded.revision == store.revision
+    for key in keys:  # what is written next goes on from the right version
+        for one in (store, loaded):
+            one.begin()
+            one.put(key, b"next", 0)
+            one.commit()
+        assert loaded.latest(key) == store.latest(key)
