@@ -27,6 +27,7 @@ class ClientStream:
     pending: bytearray = field(default_factory=bytearray)
     """Request bytes held back by flow control."""
     end_when_sent: bool = False
+    has_sent_end: bool = False
     unacknowledged: int = 0
 
 
@@ -42,6 +43,8 @@ class ClientSession:
         self._unacknowledged = 0
         self._block: tuple[int, int, bytes] | None = None
         self.streams: dict[int, ClientStream] = {}
+        self.changed: set[int] = set()
+        """Streams of which something came with the last ``receive``."""
         self.is_going_away = False
         self.output: list[bytes] = [
             f.PREFACE,
@@ -63,8 +66,9 @@ class ClientSession:
         """Begin a request; returns its stream id."""
         stream_id = self._next_id
         self._next_id += 2
-        self.streams[stream_id] = ClientStream(self._initial_window)
-        flags = f.END_HEADERS | (f.END_STREAM if end and not body else 0)
+        stream = self.streams[stream_id] = ClientStream(self._initial_window)
+        stream.has_sent_end = end and not body
+        flags = f.END_HEADERS | (f.END_STREAM if stream.has_sent_end else 0)
         self.output.append(f.build(f.HEADERS, flags, stream_id, encode_headers(headers)))
         if body:
             self.send(stream_id, body, end=end)
@@ -88,6 +92,7 @@ class ClientSession:
         Raises:
             ConnectionProtocolError: the server broke the protocol.
         """
+        self.changed.clear()
         buffer = self._buffer + data
         at = 0
         while len(buffer) - at >= 9:
@@ -124,6 +129,7 @@ class ClientSession:
         elif kind == f.RST_STREAM:
             stream = self.streams.get(stream_id)
             if stream is not None:
+                self.changed.add(stream_id)
                 stream.reset_code = int.from_bytes(payload, "big")
                 stream.is_ended = True
         elif kind == f.GOAWAY:
@@ -140,6 +146,7 @@ class ClientSession:
             raise f.ConnectionProtocolError(f.COMPRESSION_ERROR, str(error)) from None
         stream = self.streams.get(stream_id)
         if stream is not None:
+            self.changed.add(stream_id)
             stream.headers.update(headers)
             stream.is_ended = stream.is_ended or bool(flags & f.END_STREAM)
 
@@ -155,6 +162,7 @@ class ClientSession:
         if stream.unacknowledged >= WINDOW_BYTES // 2:
             self._acknowledge(stream_id, stream.unacknowledged)
             stream.unacknowledged = 0
+        self.changed.add(stream_id)
         stream.data += f.strip_padding(flags, payload)
         stream.is_ended = stream.is_ended or bool(flags & f.END_STREAM)
 
@@ -194,4 +202,8 @@ class ClientSession:
             self._send_window -= size
             stream.window -= size
             last = stream.end_when_sent and not pending
+            stream.has_sent_end = last
             self.output.append(f.build(f.DATA, f.END_STREAM if last else 0, stream_id, piece))
+        if stream.end_when_sent and not stream.has_sent_end:
+            stream.has_sent_end = True
+            self.output.append(f.build(f.DATA, f.END_STREAM, stream_id, b""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from etcdwire import frames, grpc
@@ -326,7 +326,7 @@ class Http2Codec:
             self._connection.common_name,
             feed=feed,
         )
-        reply = _PlainReply(self, stream_id, is_head=head.method == b"HEAD")
+        reply = PlainReply(self, stream_id, is_head=head.method == b"HEAD")
         try:
             self._plane(request, reply)
         except Exception as error:  # noqa: BLE001 - our bug: this request fails, the member goes on
@@ -513,10 +513,28 @@ class _GrpcStream:
             self.on_close()
 
 
-class _PlainReply:
+class PlainCarrier(Protocol):
+    """What a plain answer needs of its connection."""
+
+    session: ServerSession
+
+    def touch(self) -> None:
+        """There is output."""
+
+    def pending_bytes(self, stream_id: int) -> int:
+        """Bytes not yet taken."""
+
+    def set_closer(self, stream_id: int, closer: Callable[[], None]) -> None:
+        """Call this when the client gives this stream up."""
+
+    def drop_closer(self, stream_id: int) -> None:
+        """The stream ended in order."""
+
+
+class PlainReply:
     """A plain HTTP answer over h2 (``api.http.HttpReply``)."""
 
-    def __init__(self, codec: Http2Codec, stream_id: int, *, is_head: bool) -> None:
+    def __init__(self, codec: PlainCarrier, stream_id: int, *, is_head: bool) -> None:
         self._codec = codec
         self._stream_id = stream_id
         self._is_head = is_head

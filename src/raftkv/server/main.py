@@ -30,6 +30,7 @@ from raftkv.server.exports import remove_leftovers
 from raftkv.server.flags import ConfigError
 from raftkv.server.force import force
 from raftkv.server.gateway import run_gateway
+from raftkv.server.grpc_proxying import run_grpc_proxy
 from raftkv.server.guard import Guard
 from raftkv.server.http1 import Http1Codec
 from raftkv.server.http2_codec import Http2Codec
@@ -57,6 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run ``raftkvd``; the exit code."""
     if arguments and arguments[0] == "gateway":
         return run_gateway(arguments[1:])
+    if arguments and arguments[0] == "grpc-proxy":
+        return run_grpc_proxy(arguments[1:])
     words = [word.lstrip("-") for word in arguments]
     if "version" in words:
         print(f"raftkvd Version: {VERSION} (etcd API level {API_VERSION})")

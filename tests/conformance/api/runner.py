@@ -54,7 +54,7 @@ class Server:
     def ask(
         self, method: str, path: str, body: bytes, content_type: str, token: str = ""
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(*self._address, timeout=5)
+        connection = http.client.HTTPConnection(*self._address, timeout=30)
         headers = {"Content-Type": content_type}
         if token:
             headers["Authorization"] = token
@@ -184,7 +184,7 @@ class GrpcServer(Server):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._client = Client([url], timeout_s=10.0)
+        self._client = Client([url], timeout_s=30.0)
         self.calls_count = 0
 
     def ask(
@@ -200,7 +200,7 @@ class GrpcServer(Server):
         self.calls_count += 1
         metadata = ((b"token", token.encode()),) if token else ()
         try:
-            answer = self._connection().unary(known.path, encode(request), 10.0, metadata)
+            answer = self._connection().unary(known.path, encode(request), 30.0, metadata)
         except RequestError as error:
             return self._refused(error.code, error.message)
         except Unavailable as error:
