@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -38,6 +39,12 @@ class Proxy:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
+
+
+def is_listening(url: str) -> bool:
+    host, port = url.rpartition("//")[2].split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 @pytest.fixture(scope="module")
@@ -155,13 +162,15 @@ def test_both_sides_with_tls(tmp_path: Path) -> None:
     for member in made.members:
         member.start()
     try:
+        # Ports are chosen by who listens: the members have to, before the proxy gets its own.
+        wait_for(lambda: all(is_listening(one.client_url) for one in made.members), 60, "members")
         flags = (
             f"--cacert={made.ca}", f"--cert={cert}", f"--key={key}",
             f"--cert-file={front_cert}", f"--key-file={front_key}",
         )  # fmt: skip
         with Proxy(tmp_path, made.endpoints, *flags, scheme="https") as proxy:
             tls = ClientTLS(str(made.peer_ca))
-            with Client([proxy.url], tls=tls, timeout_s=15) as client:
+            with Client([proxy.url], tls=tls, timeout_s=60) as client:
                 assert client.put(b"a", b"1") > 0
                 assert client.get(b"a") == b"1"
     finally:
