@@ -106,6 +106,7 @@ class OneMember:
         self.leader_id = MemberId(2)
         self.term = Term(3)
         self.name = "m"
+        self.advertised_urls = ("http://c",)
         self.enable_v2 = True
         self.enable_gateway = True
         self.strict_reconfig = True

@@ -79,6 +79,8 @@ class Host(Protocol):
     cluster_id: ClusterId
     member_id: MemberId
     name: str
+    advertised_urls: tuple[str, ...]
+    """Where clients reach this member."""
     enable_v2: bool
     enable_gateway: bool
     strict_reconfig: bool

@@ -19,6 +19,7 @@ from raftkv.api.v3_cluster import (
     addition,
     check_quorum_after_remove,
     check_urls,
+    known_members,
 )
 from raftkv.replica.effects import Rejected
 from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKind
@@ -38,7 +39,7 @@ def member_json(member: Member) -> dict[str, Any]:
 
 def encode_members(host: Host) -> bytes:
     """The list of all members."""
-    members = [member_json(m) for _, m in sorted(host.membership.members.items())]
+    members = [member_json(member) for member in known_members(host)]
     return _dump({"members": members})
 
 
@@ -68,7 +69,7 @@ def machines(host: Host, request: HttpRequest, reply: HttpReply) -> None:
     if request.method not in ("GET", "HEAD"):
         method_not_allowed(reply, "GET,HEAD")
         return
-    urls = [u for _, m in sorted(host.membership.members.items()) for u in m.client_urls]
+    urls = [url for member in known_members(host) for url in member.client_urls]
     reply.respond(200, (TEXT,), ", ".join(urls).encode())
 
 
@@ -92,7 +93,7 @@ def _get(host: Host, rest: str, reply: HttpReply) -> None:
         _respond(host, reply, 200, encode_members(host))
         return
     if rest == "leader":
-        leader = host.membership.members.get(host.leader_id)
+        leader = next((m for m in known_members(host) if m.member_id == host.leader_id), None)
         if leader is None:
             _error(host, reply, 503, "During election")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
@@ -19,7 +20,21 @@ from raftkv.values import Member, MemberId, MembershipChange, MembershipChangeKi
 
 def wire_members(host: Host) -> list[m.Member]:
     """All members as v3 clients see them."""
-    return [_wire_member(host, member) for _, member in sorted(host.membership.members.items())]
+    return [_wire_member(host, member) for member in known_members(host)]
+
+
+def known_members(host: Host) -> list[Member]:
+    """All members by id; this one as it is, though it may not have told the cluster yet.
+
+    It serves as soon as it can, and a client that asks it then must not read that nobody does.
+    """
+    members = [member for _, member in sorted(host.membership.members.items())]
+    for number, member in enumerate(members):
+        if member.member_id == host.member_id and not member.client_urls:
+            members[number] = dataclasses.replace(
+                member, name=host.name, client_urls=host.advertised_urls
+            )
+    return members
 
 
 def _wire_member(host: Host, member: Member) -> m.Member:

@@ -97,6 +97,7 @@ class Driver:
         self.cluster_id = opened.cluster_id
         self.member_id = opened.member_id
         self.name = config.name
+        self.advertised_urls = tuple(config.advertise_client)
         self.enable_v2 = config.enable_v2
         self.enable_gateway = config.enable_gateway
         self.range_cache = RangeCache()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from raftkv.replica.levels import LEVEL
 from tests.kit.tls_cluster import TlsCluster
 
 if shutil.which("etcdctl") is None:
@@ -109,7 +110,13 @@ def test_curl_over_http2_and_http1_reads_the_same(cluster: TlsCluster) -> None:
     assert answers == [f"{body} 1.1", f"{body} 2"]
 
 
-def introduce(cluster: TlsCluster, certificate: int | None, claimed: str, cluster_id: str) -> str:
+def introduce(
+    cluster: TlsCluster,
+    certificate: int | None,
+    claimed: str,
+    cluster_id: str,
+    level: int = LEVEL,
+) -> str:
     """What member 0 answers to a peer that shows one certificate and claims to be somebody."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -122,6 +129,7 @@ def introduce(cluster: TlsCluster, certificate: int | None, claimed: str, cluste
         "cluster": cluster_id,
         "from": claimed,
         "to": member_ids(cluster)[0],
+        "level": level,
     }
     with (
         socket.create_connection((host, int(port)), timeout=5) as raw,
@@ -142,6 +150,7 @@ def test_a_peer_is_who_its_certificate_says(cluster: TlsCluster) -> None:
     own = f"{listed['header']['cluster_id']:x}"
     assert "ok" in introduce(cluster, 1, ids[1], own)
     assert "not of" in introduce(cluster, 1, ids[2], own)
+    assert "version of this member is too old" in introduce(cluster, 1, ids[1], own, LEVEL - 1)
     assert "cluster ID mismatch" in introduce(cluster, 1, ids[1], "abc")
     try:  # TLS 1.3 tells a client without certificate only when it reads
         answer = introduce(cluster, None, ids[1], own)
