@@ -25,7 +25,7 @@ def story(server: runner.Server, seed: int) -> list[Any]:
     """Writes, deletions and transactions; compactions; hashes asked for in between."""
     chance = random.Random(seed)
     found: list[Any] = []
-    client = Client([server._url])
+    client = Client([server.url])
 
     def ask(path: str, body: dict[str, Any]) -> Any:
         return server._post(path, body)[1]
