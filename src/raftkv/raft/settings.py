@@ -35,9 +35,8 @@ class RaftSettings:
     """The same limit in bytes, for clusters with large values."""
     newcomer_ticks: int = 6000
     """A new voter that never came is dropped after this long (10 minutes of etcd's ticks)."""
-    snapshot_hold_entries: int = 400_000
-    """While a snapshot is on its way the log keeps growing up to this, so that it is of use: a
-    gigabyte takes a minute and a half, with some thousand entries each second."""
+    snapshot_hold_entries: int = 100_000
+    """While a snapshot is on its way the log keeps growing up to this, so that it is of use."""
 
     def __post_init__(self) -> None:
         if self.heartbeat_ticks < 1:
