@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,11 +50,13 @@ class Load:
                 self.longest_s = max(self.longest_s, time.monotonic() - began)
                 self.count += 1
 
-    def rate_until(self, is_over: object, limit_s: float) -> tuple[float, float, float]:
+    def rate_until(
+        self, is_over: Callable[[], bool], limit_s: float
+    ) -> tuple[float, float, float]:
         """(puts per second, seconds, longest put) until ``is_over()``."""
         self.longest_s = 0.0
         count, began = self.count, time.monotonic()
-        while not is_over() and time.monotonic() - began < limit_s:  # type: ignore[operator]
+        while not is_over() and time.monotonic() - began < limit_s:
             time.sleep(0.1)
         elapsed = time.monotonic() - began
         return (self.count - count) / elapsed, elapsed, self.longest_s

@@ -15,7 +15,7 @@ from etcdwire.errors import Code
 from kvclient.aio import AsyncClient
 from kvclient.errors import KvClientError, RequestError
 from kvclient.kept_lease import RETRY_S
-from kvclient.locks import Leader, LockLostError
+from kvclient.locks import Leader, LockLostError, ask_who_is_before
 
 
 class AsyncKeptLease:
@@ -150,15 +150,7 @@ class _Candidate:
 
     async def _turn(self) -> None:
         while True:
-            request = m.RangeRequest(
-                self._prefix,
-                self._prefix[:-1] + b"0",
-                1,
-                sort_order=m.SortOrder.DESCEND,
-                sort_target=m.SortTarget.CREATE,
-                keys_only=True,
-                max_create_revision=self._revision - 1,
-            )
+            request = ask_who_is_before(self._prefix, self._revision)
             answer = await self._client.range(request)
             if not answer.kvs:
                 return

@@ -83,15 +83,7 @@ class _Candidate:
 
     def _is_first(self, deadline: float | None) -> bool:
         """Whether nobody is before us; waits for a while until the one before is gone."""
-        request = m.RangeRequest(
-            self._prefix,
-            self._prefix[:-1] + b"0",
-            1,
-            sort_order=m.SortOrder.DESCEND,
-            sort_target=m.SortTarget.CREATE,
-            keys_only=True,
-            max_create_revision=self._revision - 1,
-        )
+        request = ask_who_is_before(self._prefix, self._revision)
         answer = self._client.call(b"/etcdserverpb.KV/Range", request, m.RangeResponse)
         if not answer.kvs:
             return True
@@ -134,6 +126,19 @@ class _Candidate:
         """Let go, whether it was held or waited for."""
         self._leave()
         self._client.close()
+
+
+def ask_who_is_before(prefix: bytes, revision: int) -> m.RangeRequest:
+    """For the candidate that came last before the one created at this revision."""
+    return m.RangeRequest(
+        prefix,
+        prefix[:-1] + b"0",
+        1,
+        sort_order=m.SortOrder.DESCEND,
+        sort_target=m.SortTarget.CREATE,
+        keys_only=True,
+        max_create_revision=revision - 1,
+    )
 
 
 def wait_for_deletion(client: Client, key: bytes, start_revision: int, timeout_s: float) -> None:

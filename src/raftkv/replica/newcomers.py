@@ -21,17 +21,15 @@ always on their way."""
 class Newcomers:
     """What a leader remembers of them; another leader begins anew."""
 
-    __slots__ = ("_came", "_patience_ticks", "_since")
+    __slots__ = ("_patience_ticks", "_since")
 
     def __init__(self, patience_ticks: int) -> None:
         self._patience_ticks = patience_ticks
         self._since: dict[MemberId, int] = {}
-        self._came: set[MemberId] = set()
 
     def forget(self) -> None:
         """This member does not lead any more, or leads anew."""
         self._since.clear()
-        self._came.clear()
 
     def next_change(
         self, tick: int, role: Leader, membership: Membership
@@ -54,10 +52,9 @@ class Newcomers:
         if progress is None:
             return None
         if progress.match:
-            self._came.add(member_id)
             is_close = progress.match + CAUGHT_UP_ENTRIES >= role.last_index
             if is_close and progress.state is ProgressState.REPLICATE:
                 return MembershipChangeKind.PROMOTE
-        elif member_id not in self._came and tick - since >= self._patience_ticks:
+        elif tick - since >= self._patience_ticks:  # under this leader it never came
             return MembershipChangeKind.REMOVE
         return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 from raftkv.backend import schema
 from raftkv.backend.environment import Environment
 from raftkv.backend.stream import export_chunks, import_file
+from raftkv.snapshot.export import new_file, reading
 
 
 def spool_file(store: Path, target: Path) -> tuple[int, int]:
@@ -21,19 +21,11 @@ def spool_file(store: Path, target: Path) -> tuple[int, int]:
         StorageError: the backend cannot be read.
         OSError: the disk is full, or the target exists.
     """
-    environment = Environment(store, readonly=True)
-    try:
-        view = environment.view()
-        try:
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                for chunk in export_chunks(view):
-                    file.write(chunk)
-            return view.number(schema.META_APPLIED_INDEX), view.number(schema.META_APPLIED_TERM)
-        finally:
-            view.close()
-    finally:
-        environment.close()
+    with reading(store) as view:
+        with new_file(target) as file:
+            for chunk in export_chunks(view):
+                file.write(chunk)
+        return view.number(schema.META_APPLIED_INDEX), view.number(schema.META_APPLIED_TERM)
 
 
 def unpack_file(path: Path, directory: Path) -> None:

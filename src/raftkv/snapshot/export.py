@@ -8,9 +8,11 @@ seconds, however slowly a client then takes the file.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from raftkv.auth.state import AuthState
 from raftkv.auth.v2_state import is_v2_row
@@ -36,17 +38,28 @@ def export_file(store: Path, target: Path) -> int:
         StorageError: the backend cannot be read.
         OSError: the disk is full, or the target exists.
     """
+    with reading(store) as view, new_file(target) as file:
+        return write_database(file, _buckets(view))
+
+
+@contextlib.contextmanager
+def reading(store: Path) -> Iterator[View]:
+    """One consistent state of a backend, which a member may have open."""
     environment = Environment(store, readonly=True)
     try:
         view = environment.view()
         try:
-            descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                return write_database(file, _buckets(view))
+            yield view
         finally:
             view.close()
     finally:
         environment.close()
+
+
+def new_file(target: Path) -> BinaryIO:
+    """A file that was not there, readable by its owner only."""
+    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.fdopen(descriptor, "wb")
 
 
 def _buckets(view: View) -> list[tuple[bytes, Iterable[Row]]]:

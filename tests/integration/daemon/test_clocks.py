@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from kvclient import Client
-from tests.integration.daemon.test_restore import read_v2
+from tests.integration.daemon.test_restore import put_v2, read_v2
 from tests.kit.clocks import WrongClock, find_library
 from tests.kit.servers import Cluster, Process
 from tests.kit.waiting import wait_for
@@ -20,13 +18,6 @@ LIBRARY = find_library()
 DAY_S = 86400
 TTL_S = 6
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no libfaketime to be had")
-
-
-def put_v2(member: Process, key: str, ttl_s: int) -> None:
-    body = urllib.parse.urlencode({"value": "v", "ttl": ttl_s}).encode()
-    request = urllib.request.Request(f"{member.client_url}/v2/keys/{key}", body, method="PUT")
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        answer.read()
 
 
 def is_there_v2(member: Process, key: str) -> bool:
@@ -54,7 +45,7 @@ def test_row_35_a_day_forward_or_back_ends_nothing_early_or_late(
         with Client(cluster.endpoints) as client:
             lease = client.lease_grant(TTL_S).lease_id
             client.put(b"on-lease", b"v", lease=lease)
-            put_v2(first, "with-ttl", TTL_S)
+            put_v2(first, "with-ttl", value="v", ttl=TTL_S)
             granted = time.monotonic()
             for clock in clocks:
                 clock.set(offset_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def promoted(client: Client, member_id: int) -> bool:
             raise
         return False
     return True
+
+
+def put_v2(member: Process, key: str, **form: object) -> None:
+    url, body = f"{member.client_url}/v2/keys/{key}", urllib.parse.urlencode(form).encode()
+    wanted = urllib.request.Request(url, body, method="PUT")
+    with urllib.request.urlopen(wanted, timeout=10) as answer:
+        answer.read()
 
 
 def read_v2(member: Process, key: str) -> bytes:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from etcdwire import messages as m
 from kvclient import Client
-from tests.integration.daemon.test_restore import read_v2
+from tests.integration.daemon.test_restore import put_v2, read_v2
+from tests.integration.daemon.test_versions import hash_at
 from tests.kit.servers import Cluster, Process
 from tests.kit.waiting import wait_for
 
@@ -40,26 +38,12 @@ def one_behind(
         yield cluster, behind
 
 
-def put_v2(member: Process, key: str, value: str) -> None:
-    body = urllib.parse.urlencode({"value": value}).encode()
-    request = urllib.request.Request(f"{member.client_url}/v2/keys/{key}", body, method="PUT")
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        answer.read()
-
-
 def incoming(cluster: Cluster, member: Process) -> list[Path]:
     return list((cluster.directory / member.name / "member").glob("incoming-*"))
 
 
 def received_bytes(cluster: Cluster, member: Process) -> int:
     return sum(path.stat().st_size for path in incoming(cluster, member))
-
-
-def key_hash(member: Process, revision: int) -> int:
-    with Client([member.client_url]) as client:
-        client.get(b"k1")
-        path = b"/etcdserverpb.Maintenance/HashKV"
-        return client.call(path, m.HashKVRequest(revision), m.HashKVResponse).hash
 
 
 def test_row_32_a_transfer_goes_on_where_it_broke_off(tmp_path: Path) -> None:
@@ -75,7 +59,7 @@ def test_row_32_a_transfer_goes_on_where_it_broke_off(tmp_path: Path) -> None:
         assert went_on[0] >= 4 * MIB
         with Client(cluster.endpoints) as client:
             revision = client.put(b"k1", b"after")
-        assert len({key_hash(member, revision) for member in cluster.members}) == 1
+        assert len({hash_at(member, revision) for member in cluster.members}) == 1
         assert not incoming(cluster, behind)
         assert not list((tmp_path / "m0" / "member").glob("spool-*"))
 
@@ -90,7 +74,7 @@ def test_row_32_a_slow_transfer_does_not_make_the_file_grow(tmp_path: Path) -> N
             nonlocal written
             written += 1
             for number in range(100):
-                put_v2(leader, f"n{number}", f"{written}{'x' * 20_000}")
+                put_v2(leader, f"n{number}", value=f"{written}{'x' * 20_000}")
 
         def is_steady() -> bool:
             before = store.stat().st_size

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
-from etcdwire import messages as m
 from kvclient import Client
 from tests.kit.servers import SOURCES, Cluster, Process
 from tests.kit.waiting import wait_for
@@ -20,10 +19,7 @@ FIRST_DAEMON = Path(__file__).resolve().parents[2] / "fixtures" / "daemon-of-lev
 def hash_at(member: Process, revision: int) -> int:
     with Client([member.client_url]) as client:
         client.get(b"k")  # behind a read round: this member has applied what was written before
-        answer = client.call(
-            b"/etcdserverpb.Maintenance/HashKV", m.HashKVRequest(revision), m.HashKVResponse
-        )
-        return answer.hash
+        return client.hash_kv(revision).hash
 
 
 def upgrade(cluster: Cluster, member: Process) -> None:
