@@ -128,6 +128,9 @@ class _Shown:
             for answer in self.watch.answers():
                 with self.printing:
                     self._print(answer)
+                    # Here, where no other watch is in the middle of a line: a command writes to
+                    # the same terminal, and must find this one's lines there, whole.
+                    sys.stdout.flush()
                 code = _run_for_each(wanted.command, answer)
                 if code:
                     return code
@@ -142,7 +145,7 @@ class _Shown:
         is_progress = not answer.events and not answer.canceled
         if is_progress:
             revision = answer.header.revision if answer.header is not None else 0
-            print(f"progress notify: {revision}", flush=True)
+            print(f"progress notify: {revision}")
         if output == "json":
             printing.print_plain(_plain(answer))
         elif output == "fields":
@@ -153,7 +156,7 @@ class _Shown:
             printing.refuse(output)
         else:
             for event in answer.events:
-                print("DELETE" if event.type else "PUT", flush=True)
+                print("DELETE" if event.type else "PUT")
                 rows = [row for row in (event.prev_kv, event.kv) if row is not None]
                 printing.print_key_values(rows, use_hex=self.options.use_hex)
 
@@ -193,7 +196,6 @@ def _run_for_each(command: Sequence[str], answer: m.WatchResponse) -> int:
             "ETCD_WATCH_KEY": printing.quoted(row.key),
             "ETCD_WATCH_VALUE": printing.quoted(row.value),
         }
-        sys.stdout.flush()
         try:
             done = subprocess.run(command, env=environment, check=False)
             problem = f"exit status {done.returncode}" if done.returncode else ""
