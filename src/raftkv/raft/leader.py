@@ -140,6 +140,7 @@ class Leader:
     def _has_heard_quorum(self) -> bool:
         active = [i for i, progress in self.progress.items() if progress.is_active]
         for progress in self.progress.values():
+            progress.was_active = progress.is_active
             progress.is_active = False
         return has_quorum(self._state.voters, [self._state.member_id, *active])
 

@@ -35,6 +35,7 @@ class LogView:
         "commit",
         "last",
         "last_term",
+        "size_bytes",
         "stable",
         "start",
         "start_term",
@@ -44,9 +45,12 @@ class LogView:
         self.start: int = start
         self.start_term: int = start_term
         self._entries: list[Entry] = list(entries)
+        self.size_bytes: int = 0
+        """Data bytes of all that is retained."""
         for offset, entry in enumerate(self._entries):
             if entry.index != start + 1 + offset:
                 raise InvariantViolated(f"log has entry {entry.index} at {start + 1 + offset}")
+            self.size_bytes += len(entry.data)
         self.last: int = start + len(self._entries)
         self.last_term: int = self._entries[-1].term if self._entries else start_term
         self.commit: int = start
@@ -96,6 +100,7 @@ class LogView:
     def append(self, entry: Entry) -> None:
         """Add the leader's next entry."""
         self._entries.append(entry)
+        self.size_bytes += len(entry.data)
         self.last += 1
         self.last_term = entry.term
 
@@ -122,7 +127,10 @@ class LogView:
             if first_new <= self.last:
                 self._truncate(first_new)
                 replaced_from = first_new
-        self._entries.extend(entries[skipped:] if skipped else entries)
+        taken = entries[skipped:] if skipped else entries
+        self._entries.extend(taken)
+        for entry in taken:
+            self.size_bytes += len(entry.data)
         self.last = prev_index + len(entries)
         self.last_term = entries[-1].term
         return replaced_from
@@ -169,6 +177,7 @@ class LogView:
             raise InvariantViolated(f"trim to {index} beyond applied {self.applied}")
         term = self.term_at(index)
         assert term is not None
+        self.size_bytes -= self.retained_bytes(self.start + 1, index + 1)
         del self._entries[: index - self.start]
         self.start = index
         self.start_term = term
@@ -176,6 +185,7 @@ class LogView:
     def reset(self, index: int, term: int) -> None:
         """Replace all by a snapshot that ends at ``index``."""
         self._entries.clear()
+        self.size_bytes = 0
         self.start = self.last = self.commit = self.applied = self.stable = index
         self.start_term = self.last_term = term
         self._unwritten_from = index + 1
@@ -191,6 +201,7 @@ class LogView:
             raise InvariantViolated(
                 f"leader asks to replace committed entry {first} (commit {self.commit})"
             )
+        self.size_bytes -= self.retained_bytes(first, self.last + 1)
         del self._entries[first - self.start - 1 :]
         self.last = first - 1
         self.last_term = self._entries[-1].term if self._entries else self.start_term

@@ -46,6 +46,7 @@ class Progress:
         "sent_commit",
         "snapshot_index",
         "state",
+        "was_active",
     )
 
     def __init__(self, settings: RaftSettings, next_index: int) -> None:
@@ -56,6 +57,8 @@ class Progress:
         self.state = ProgressState.PROBE
         self.is_active = False
         """Heard from since the last quorum check."""
+        self.was_active = False
+        """Heard from between the last two quorum checks."""
         self.is_probe_sent = False
         """PROBE only: wait for an answer before sending again."""
         self.snapshot_index = 0
@@ -66,6 +69,19 @@ class Progress:
         """The highest commit index that the messages sent let the follower use: each advance is
         told once. A lost message is made good by the next heartbeat."""
         self.inflights = Inflights(settings.max_inflight_messages, settings.max_inflight_bytes)
+
+    @property
+    def needed_after(self) -> int | None:
+        """The index after which entries are still to be sent; None for a follower not heard from.
+
+        On a snapshot: what follows on it. Probed: what the next probe starts from. A follower that
+        answered neither since the last quorum check nor before it is not waited for.
+        """
+        if self.state is ProgressState.SNAPSHOT:
+            return self.hold_index
+        if not (self.is_active or self.was_active):
+            return None
+        return self.match if self.state is ProgressState.REPLICATE else self.next - 1
 
     @property
     def is_paused(self) -> bool:

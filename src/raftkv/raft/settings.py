@@ -35,8 +35,11 @@ class RaftSettings:
     """The same limit in bytes, for clusters with large values."""
     newcomer_ticks: int = 6000
     """A new voter that never came is dropped after this long (10 minutes of etcd's ticks)."""
-    snapshot_hold_entries: int = 100_000
-    """While a snapshot is on its way the log keeps growing up to this, so that it is of use."""
+    hold_entries: int = 500_000
+    """The log keeps growing up to this for a follower that is fetching what it lacks, or that a
+    snapshot is on its way to: else the snapshot would be of no use when it is there."""
+    hold_bytes: int = 256 << 20
+    """The same limit in bytes. Beyond either one the follower is sent the state once more."""
 
     def __post_init__(self) -> None:
         if self.heartbeat_ticks < 1:

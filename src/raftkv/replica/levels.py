@@ -12,7 +12,8 @@ clients read it.)
 level members
 ===== ===================================================================================
 1     the first version with a data directory
-2     new voters wait as learners; the chain covers users, leases and alarms; scrubs
+2     new voters wait as learners; the chain covers users, leases and alarms; scrubs;
+      v2 sets that refresh keep the value
 ===== ===================================================================================
 """
 
@@ -30,6 +31,7 @@ LEVEL: Final = 2
 WAITING_VOTERS: Final = 2
 CHAIN_OVER_ALL: Final = 2
 SCRUBS: Final = 2
+REFRESH_BY_SET: Final = 2
 
 
 def check_level(level: int, understood: int) -> None:

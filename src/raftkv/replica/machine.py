@@ -49,7 +49,7 @@ from raftkv.replica.commands import (
     decode_v2,
     decode_v2_checked,
 )
-from raftkv.replica.levels import CHAIN_OVER_ALL, FIRST_LEVEL
+from raftkv.replica.levels import CHAIN_OVER_ALL, FIRST_LEVEL, REFRESH_BY_SET
 from raftkv.store.alarms import Alarms
 from raftkv.store.errors_v2 import RAFT_INTERNAL, V2Error
 from raftkv.store.mvcc import Change, KeyValueStore
@@ -354,7 +354,10 @@ class Machine:
         tree = self.tree
         method = c.method
         if method is MethodV2.SET:
-            event = tree.set(c.path, c.value, c.expires_ms, c.now_ms, is_dir=c.is_dir)
+            refresh = c.refresh and self.level >= REFRESH_BY_SET
+            event = tree.set(
+                c.path, c.value, c.expires_ms, c.now_ms, is_dir=c.is_dir, refresh=refresh
+            )
         elif method is MethodV2.CREATE or method is MethodV2.CREATE_UNIQUE:
             event = tree.create(
                 c.path,

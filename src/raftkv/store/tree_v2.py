@@ -105,13 +105,19 @@ class TreeV2:
         now_ms: int,
         *,
         is_dir: bool,
+        refresh: bool = False,
     ) -> EventV2:
         """Create or replace a value (or create a directory).
 
+        ``refresh`` replaces what must exist by the same value and tells no watcher.
+
         Raises:
-            V2Error: a directory is in the way, or a file is on the path.
+            V2Error: a directory is in the way, or a file is on the path; nothing to refresh.
         """
-        return self._create("set", path, value, expires_ms, now_ms, is_dir=is_dir, replace=True)
+        if refresh:
+            value = self._find(path).value
+        event = self._create("set", path, value, expires_ms, now_ms, is_dir=is_dir, replace=True)
+        return event._replace(refresh=True) if refresh else event
 
     def create(
         self,

@@ -38,6 +38,7 @@ def skip_if_other(engine: str) -> None:
 def server(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[runner.Server]:
     skip_if_other(request.param)
     with Cluster(request.param, tmp_path_factory.mktemp(request.param), flags=FLAGS) as cluster:
+        cluster.settle_level()
         yield runner.Server(cluster.endpoints[0])
 
 
@@ -48,6 +49,7 @@ def grpc_server(
     skip_if_other(request.param)
     directory = tmp_path_factory.mktemp(f"{request.param}-grpc")
     with Cluster(request.param, directory, flags=FLAGS) as cluster:
+        cluster.settle_level()
         made = runner.GrpcServer(cluster.endpoints[0])
         yield made
         made.close()

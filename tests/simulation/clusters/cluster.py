@@ -75,6 +75,8 @@ class Cluster:
             max_pending_batches=world.choose([4, 1000]),
             retain_entries=world.choose([0, 2, 10, 50, 1000]),
             retain_bytes=world.choose([500, 1 << 20]),
+            hold_entries=world.choose([5, 100, 1 << 20]),
+            hold_bytes=world.choose([2000, 1 << 20]),
             proposal_ticks=world.between(15, 60),
             newcomer_ticks=world.choose([20, 200, 2000]),
         )

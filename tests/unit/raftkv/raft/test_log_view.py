@@ -109,6 +109,19 @@ def test_trimming_keeps_the_last_trimmed_term() -> None:
         view.trim_to(3)
 
 
+def test_its_size_follows_all_that_comes_and_goes() -> None:
+    view = log(1, 1, 2)
+    view.append(entries(2, first=4)[0])
+    assert view.size_bytes == 40
+    view.accept(2, entries(3, 3, 3, first=3))
+    assert (view.last, view.size_bytes) == (5, 50)
+    view.commit = view.applied = 2
+    view.trim_to(2)
+    assert view.size_bytes == 30
+    view.reset(9, 3)
+    assert view.size_bytes == 0
+
+
 def test_conflicts_are_skipped_by_whole_terms() -> None:
     view = log(1, 1, 4, 4, 4, 6)
     assert view.find_conflict(6, 5) == (5, 4)

@@ -105,3 +105,24 @@ def test_the_commit_index_is_told_as_far_as_the_entries_reach() -> None:
     p = progress()
     p.note_sent(append(10, 2, commit=40))
     assert p.sent_commit == 12
+
+
+def test_only_who_is_heard_from_needs_the_log() -> None:
+    p = progress()
+    assert p.needed_after is None
+    p.is_active = True
+    assert p.needed_after == p.next - 1
+    p.acknowledge(Index(7))
+    p.become_replicate()
+    p.note_sent(append(7, 2))
+    assert p.needed_after == 7
+    p.is_active, p.was_active = False, True
+    assert p.needed_after == 7
+    p.was_active = False
+    assert p.needed_after is None
+
+
+def test_who_gets_the_state_needs_what_follows_on_it() -> None:
+    p = progress()
+    p.become_snapshot(Index(50))
+    assert p.needed_after == 50

@@ -114,3 +114,13 @@ def test_reloading_the_written_rows_gives_the_same_tree(
     assert listed(again) == listed(tree)
     assert again.next_expiry_ms == tree.next_expiry_ms
     assert [e.node for e in again.expire(10_000)] == [e.node for e in tree.expire(10_000)]
+
+
+def test_a_set_that_refreshes_keeps_the_value_and_is_silent() -> None:
+    tree = TreeV2()
+    tree.set("/a", "1", 5000, 0, is_dir=False)
+    event = tree.set("/a", "", 9000, 0, is_dir=False, refresh=True)
+    assert (event.action, event.node.value, event.refresh) == ("set", "1", True)
+    assert tree.get("/a", 0, recursive=False, is_sorted=False).node.value == "1"
+    with pytest.raises(V2Error, match="Key not found"):
+        tree.set("/b", "", 9000, 0, is_dir=False, refresh=True)
