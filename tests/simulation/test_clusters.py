@@ -34,6 +34,7 @@ QUICK_MUTANTS = {
     "sessions-not-in-snapshot": 40,
     "snapshot-forgets-configuration": 20,
     "term-not-persisted": 100,
+    "torn-writes": 40,
     "truncate-on-stale-append": 60,
     "two-changes-at-once": 60,
     "vote-not-persisted": 80,

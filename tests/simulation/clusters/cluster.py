@@ -60,6 +60,7 @@ class Cluster:
         self.operations = Operations(world, self.members)
         self.faults = Faults(world, self.network, self.members, self.operations)
         self.watching.on_new_leader = self.faults.on_new_leader
+        self.watching.on_replacing_write = self.faults.on_replacing_write
         self._disk_forgets = disk_forgets
         self._settings = self._draw_settings()
 

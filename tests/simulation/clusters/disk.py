@@ -86,8 +86,14 @@ class Disk:
         stall = max(0, self.stalled_until - self._world.now)
         return stall + self._world.between(200, self.latency_max)
 
-    def enqueue(self, persist: Persist) -> None:
-        """Take a write; not synced yet."""
+    def enqueue(self, persist: Persist) -> bool:
+        """Take a write, not synced yet; say whether it replaces entries."""
+        last = self.log.start + len(self.log.entries)
+        for earlier in self.queue:
+            if earlier.entries:
+                last = earlier.entries[-1].index
+            elif earlier.reset_to is not None:
+                last = earlier.reset_to[0]
         hard_state = persist.hard_state
         if hard_state is not None and self.forgets:
             if "vote" in self.forgets:
@@ -98,6 +104,7 @@ class Disk:
                 hard_state = replace(hard_state, commit=Index(0))
             persist = replace(persist, hard_state=hard_state)
         self.queue.append(persist)
+        return bool(persist.entries) and persist.entries[0].index <= last
 
     def sync_through(self, sequence: int) -> None:
         """Everything up to this write is durable."""

@@ -190,6 +190,12 @@ class Faults:
         one_side = {member.member_id, *fresh}
         self._cut({(a, b) for a in ids for b in ids if (a in one_side) != (b in one_side)})
 
+    def on_replacing_write(self, member_id: int) -> None:
+        """Cut off a write that replaces what another leader had sent, before it is synced."""
+        if self.is_active and self._world.happens(0.5):
+            delay = self._world.below(200)
+            self._world.after(delay, self._crash_many, [self._members[member_id]])
+
     def on_new_leader(self, member_id: int) -> None:
         """Spring the ambush."""
         if self._ambushes and self.is_active:

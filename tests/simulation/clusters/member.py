@@ -223,7 +223,8 @@ class SimulatedMember:
         return log.start + len(log.entries)
 
     def _persist(self, persist: Persist) -> None:
-        self.disk.enqueue(persist)
+        if self.disk.enqueue(persist):
+            self.watching.on_replacing_write(self.member_id)
         if persist.must_sync:
             self.world.after(self.disk.latency(), self._persisted, self.life, persist.sequence)
 

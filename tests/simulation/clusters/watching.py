@@ -36,6 +36,7 @@ class Watching:
         self._leading: dict[int, int] = {}
         self.snapshots_count = 0
         self.on_new_leader: Callable[[int], None] = _ignore
+        self.on_replacing_write: Callable[[int], None] = _ignore
 
     def on_step(self, member: int, replica: Replica, effects: Effects) -> None:
         """Check what one step did."""
