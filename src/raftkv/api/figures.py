@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from etcdwire.errors import Code
-from raftkv.values import MemberId
+from raftkv.values import Index, MemberId
 
 DISK_BUCKETS_S: Final = tuple(0.001 * 2**n for n in range(14))
 """etcd's: 1 ms to 8.192 s."""
@@ -20,6 +20,9 @@ ROUND_TRIP_BUCKETS_S: Final = tuple(0.0001 * 2**n for n in range(16))
 """etcd's: 0.1 ms to 3.2768 s."""
 SAMPLES_MAX: Final = 600
 """Round trips kept per peer: a minute of heartbeats at etcd's default."""
+
+LATEST_MAX: Final = 64
+"""Syncs and acknowledgements kept to compare disks."""
 
 
 class Histogram:
@@ -76,6 +79,12 @@ class PeerFigures:
     send_failures: int = 0
     beat_sent_at: float = 0.0
     """When the heartbeat that is still unanswered left; 0 when none is."""
+    append_sent_at: float = 0.0
+    """When the append that is waited for left; 0 when none is."""
+    append_last: Index = Index(0)  # noqa: RUF009 - a number
+    """Its last entry."""
+    appends: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST_MAX))
+    """Seconds from an append to its acknowledgement, the newest last."""
 
 
 @dataclass(slots=True)
@@ -86,6 +95,8 @@ class Figures:
     """By path."""
     peers: dict[MemberId, PeerFigures] = field(default_factory=dict)
     log_sync: Histogram = field(default_factory=Histogram)
+    log_syncs: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST_MAX))
+    """Seconds of the latest syncs of the log, the newest last."""
     backend_commit: Histogram = field(default_factory=Histogram)
     started_s: float = 0.0
     """When the process started: wall clock."""
@@ -102,9 +113,9 @@ class Figures:
     health_success: int = 0
     health_failures: int = 0
     longest_turn_s: float = 0.0
+    """The longest that the loop was busy with one turn since the figures were last read."""
     longest_lag_s: float = 0.0
     """By how much a tick came too late: what any other event had to wait."""
-    """The longest that the loop was busy with one turn since the figures were last read."""
 
     def peer(self, member_id: MemberId) -> PeerFigures:
         """The figures of one peer, made on demand."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from etcdwire.errors import RequestError
@@ -14,6 +15,7 @@ from raftkv.replica.commands import CommandKind, encode_alarm, encode_compact, e
 from raftkv.replica.effects import Rejected
 from raftkv.replica.inputs import ProposeMembership, Scrubbed
 from raftkv.replica.levels import SCRUBS
+from raftkv.server.slow_disk import SlowDisk
 from raftkv.store.auto_compaction import AutoCompaction
 from raftkv.store.hashes import KeyValueHash
 from raftkv.values import NO_MEMBER, Member, MembershipChange, MembershipChangeKind
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 PUBLISH_RETRY_S: Final = 1.0
 TOKEN_SWEEP_MS: Final = 5000
+COMPARE_DISKS_MS: Final = 1000
 CLEAR_PERCENT: Final = 90
 """Of the quota: below it a member takes its NOSPACE alarm back."""
 _LOG: Final = logging.getLogger("raftkv.chores")
@@ -50,6 +53,8 @@ class Chores:
         self._scrub_at_ms = self._led_at_ms + config.scrub_ms
         self._scrubbing = machine.scrub
         self._rows: KeyValueHash | None = None
+        self._slow_disk = SlowDisk(config.election_ms)
+        self._compare_disks_at_ms = 0
         self._compaction = AutoCompaction(config.compaction_mode, config.compaction_retention)
 
     def tick(self) -> None:
@@ -61,6 +66,7 @@ class Chores:
         self._compact()
         self._tell_watches()
         self._scrub()
+        self._leave_slow_disk()
 
     def _propose(self, name: str, command: bytes) -> None:
         """Propose, at most once at a time for each chore."""
@@ -157,6 +163,26 @@ class Chores:
         if revision > kv.compact_revision:
             _LOG.info("compacting up to revision %d", revision)
             self._propose("compaction", encode_compact(revision, CommandKind.MEMBER_COMPACT))
+
+    def _leave_slow_disk(self) -> None:
+        """As leader, hand over to a voter whose disk is much faster, when that lasts."""
+        driver = self._driver
+        now = monotonic_ms()
+        if not self._leads or now < self._compare_disks_at_ms:
+            return
+        self._compare_disks_at_ms = now + COMPARE_DISKS_MS
+        figures, progress = driver.figures, driver.replica.progress()
+        voters = driver.membership.voters
+        well = [i for i, p in progress.items() if i in voters and p.is_active]
+        own_s = list(figures.log_syncs)
+        to = self._slow_disk.step(now, own_s, {i: figures.peer(i).appends for i in well})
+        if to != NO_MEMBER:
+            _LOG.warning(
+                "syncs of the log take %.0f ms here, %s acknowledges in %.0f ms: it shall lead",
+                median(own_s) * 1000, driver.membership.members[to].name or f"{to:x}",
+                median(figures.peer(to).appends) * 1000,
+            )  # fmt: skip
+            driver.transfer_leadership(to, OwnToken())
 
     def _scrub(self) -> None:
         """As leader, ask for a scrub now and then; as anybody, read some rows of one under way."""

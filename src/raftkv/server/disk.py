@@ -94,13 +94,16 @@ class LogThread(_Worker):
     one client at a time the two hand-overs between threads cost more than the sync (ADR 10).
     """
 
-    def __init__(self, wal: Wal, notify_fd: int, durations: Histogram) -> None:
+    def __init__(
+        self, wal: Wal, notify_fd: int, durations: Histogram, latest_s: deque[float]
+    ) -> None:
         super().__init__("raftkv-log", notify_fd)
         self._wal = wal
         self._queue: deque[Persist | _Trim] = deque()
         self.persisted = 0
         """Sequence up to which everything is on disk."""
         self._durations = durations
+        self._latest_s = latest_s
         self.is_out_of_space = False
         """Writes wait for space; ``wake`` lets them try again."""
         self._busy = threading.Lock()
@@ -133,6 +136,7 @@ class LogThread(_Worker):
             self._wal.sync()
             elapsed = time.monotonic() - started
             self._durations.observe(elapsed)
+            self._latest_s.append(elapsed)
             if elapsed > INLINE_SYNC_MAX_S:
                 self._penalty = INLINE_PENALTY_SYNCS
             elif self._penalty:

@@ -30,7 +30,7 @@ from raftkv.api.v3_watch import WatchStream
 from raftkv.auth.tokens import SimpleTokens
 from raftkv.backend.environment import Environment
 from raftkv.log.errors import StorageError as LogError
-from raftkv.raft.messages import Heartbeat, HeartbeatReply, Message
+from raftkv.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply, Message
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
 from raftkv.replica.inputs import (
@@ -136,7 +136,9 @@ class Driver:
         self._incoming: Counter[MemberId] = Counter()
         """Open connections by which peers send their messages."""
         self._notify_fd = os.eventfd(0, os.EFD_NONBLOCK)
-        self._log = LogThread(opened.wal, self._notify_fd, self.figures.log_sync)
+        self._log = LogThread(
+            opened.wal, self._notify_fd, self.figures.log_sync, self.figures.log_syncs
+        )
         self.flushing = Flushing(self, self._notify_fd, opened.boot.applied)
         self.chores = Chores(self)
         self._last_persisted = 0
@@ -313,6 +315,11 @@ class Driver:
                 if type(message) is Heartbeat:
                     peer = self.figures.peer(send.to)
                     peer.beat_sent_at = peer.beat_sent_at or time.monotonic()
+                elif type(message) is Append and message.entries:
+                    peer = self.figures.peer(send.to)
+                    if not peer.append_sent_at:
+                        peer.append_sent_at = time.monotonic()
+                        peer.append_last = message.entries[-1].index
                 link.send(message)
                 used[send.to] = link
         for link in used.values():
@@ -539,6 +546,8 @@ class Driver:
         for message in messages:
             if type(message) is HeartbeatReply:
                 self._note_round_trip(sender)
+            elif type(message) is AppendReply:
+                self._note_append(sender, message.match)
             self._inputs.append(PeerMessage(sender, message))
         self._schedule()
 
@@ -550,6 +559,12 @@ class Driver:
             peer.beat_sent_at = 0.0
             peer.round_trip.observe(elapsed)
             peer.samples.append((time.time(), elapsed))
+
+    def _note_append(self, sender: MemberId, match: Index) -> None:
+        peer = self.figures.peer(sender)
+        if peer.append_sent_at and match >= peer.append_last:
+            peer.appends.append(time.monotonic() - peer.append_sent_at)
+            peer.append_sent_at = 0.0
 
     def peer_lost(self, member_id: MemberId) -> None:
         """The connection to a peer broke."""
