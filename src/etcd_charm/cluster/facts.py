@@ -186,6 +186,8 @@ class Disk:
     total_bytes: int = 0
     free_bytes: int = 0
     is_read_only: bool = False
+    sync_p99_ms: int = 0
+    """How long the engine's log syncs took lately, but for the longest in a hundred."""
 
 
 @dataclass(frozen=True, slots=True)

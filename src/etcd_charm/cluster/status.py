@@ -13,6 +13,8 @@ from etcd_charm.cluster.settings import Problem
 from etcd_charm.cluster.steps import Plan
 
 DISK_LOW_PERCENT = 10
+DISK_SLOW_MS = 500
+"""As in etcd's own alert rules."""
 DISK_FULL_BYTES = 64 << 20
 """With less than one segment of a log left, the next write may fail."""
 
@@ -121,6 +123,8 @@ def list_notes(facts: Facts) -> tuple[str, ...]:
     if disk.total_bytes and disk.free_bytes * 100 < disk.total_bytes * DISK_LOW_PERCENT:
         used = 100 - disk.free_bytes * 100 // disk.total_bytes
         notes.append(f"disk {used} % full")
+    if disk.sync_p99_ms >= DISK_SLOW_MS:
+        notes.append(f"slow disk: syncs take {disk.sync_p99_ms / 1000:.1f} s (p99)")
     days = facts.engine.expires_in_days
     if days is not None and days < facts.settings.warning_days:
         notes.append("a certificate has expired" if days < 0 else f"certificate ends in {days} d")

@@ -48,6 +48,7 @@ from etcd_charm.workload import (
     schedule,
     service,
     snapshots,
+    sync_times,
     v2_keys,
 )
 from etcd_charm.workload.admin import Admin
@@ -66,7 +67,7 @@ from etcd_charm.workload.engine import (
 from etcd_charm.workload.engine_etcd import EtcdEngine
 from etcd_charm.workload.engine_raftkv import RaftkvEngine
 from etcd_charm.workload.key_files import KeyFiles
-from etcd_charm.workload.memory import FirstStart, MemoryFile
+from etcd_charm.workload.memory import FirstStart, Memory, MemoryFile
 from etcd_charm.workload.paths import USER, Paths
 from etcd_charm.workload.storage import DataDirectory
 from etcd_charm.workload.upkeep import Upkeep
@@ -188,7 +189,10 @@ class LocalWorkload:
             is_paused=memory.paused,
             client_url=memory.serving_url,
             has_former_copy=bool(memory.former_home),
-            disk=self._data.read_disk(storage),
+            disk=replace(
+                self._data.read_disk(storage),
+                sync_p99_ms=self._measure_syncs(memory) if is_running else 0,
+            ),
             expires_in_days=self._keys.read_days_left(dt.datetime.now(dt.timezone.utc)),
             data=self._data.read_state(token, storage),
             started_with=memory.started_with,
@@ -201,6 +205,17 @@ class LocalWorkload:
             rebuild_state=RebuildState(memory.rebuild_state),
             position=LogPosition(memory.log_term, memory.log_index),
         )
+
+    def _measure_syncs(self, memory: Memory) -> int:
+        """Return how long the engine's syncs take, in milliseconds; 0 while that is unknown."""
+        if not memory.serving_url:
+            return 0
+        buckets = sync_times.read_buckets(memory.serving_url, self._admin.tls)
+        p99_ms = sync_times.find_p99_ms(sync_times.since(memory.sync_counts, buckets))
+        if p99_ms is None:
+            return memory.sync_p99_ms
+        self._memory.change(sync_counts=tuple(count for _, count in buckets), sync_p99_ms=p99_ms)
+        return p99_ms
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
         """Ask the members how the cluster is: those that Juju shows, and those from before."""

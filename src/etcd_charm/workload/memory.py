@@ -76,6 +76,9 @@ class Memory:
     """Whether storage was mounted at the home: an empty mount point is not an empty member."""
     former_home: str = ""
     """Where the data was before it was moved to other storage."""
+    sync_counts: tuple[int, ...] = ()
+    """What the engine's histogram of log syncs showed at the look that gave `sync_p99_ms`."""
+    sync_p99_ms: int = 0
 
 
 class MemoryFile:
@@ -95,6 +98,7 @@ class MemoryFile:
         first = fields.pop("first_start", None)
         restore = fields.pop("restore", None)
         doors = fields.pop("doors", ())
+        counts = fields.pop("sync_counts", ())
         ports = fields.pop("serving_ports", (0, 0))
         known = {entry.name for entry in dataclasses.fields(Memory)}
         fields = {name: value for name, value in fields.items() if name in known}
@@ -102,6 +106,7 @@ class MemoryFile:
             first_start=FirstStart(**first) if first else None,
             restore=RestoreMemory(**restore) if restore else None,
             doors=tuple(doors),
+            sync_counts=tuple(counts),
             serving_ports=(int(ports[0]), int(ports[1])),
             **fields,
         )

@@ -17,14 +17,15 @@ from kvclient import ClientTLS
 TIMEOUT_S = 60.0
 
 
-def _connect(url: str, tls: ClientTLS) -> http.client.HTTPConnection:
+def connect(url: str, tls: ClientTLS, timeout_s: float = TIMEOUT_S) -> http.client.HTTPConnection:
+    """Return a connection to a member, not opened yet."""
     parts = urlsplit(url)
     host, port = parts.hostname or "localhost", parts.port or 2379
     if parts.scheme != "https":
-        return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
     context = tls.context()
     context.set_alpn_protocols(["http/1.1"])
-    return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
+    return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
 
 
 def read_tree(url: str, tls: ClientTLS) -> dict[str, Any] | None:
@@ -33,7 +34,7 @@ def read_tree(url: str, tls: ClientTLS) -> dict[str, Any] | None:
     Raises:
         Retry: the member does not answer, or has no quorum.
     """
-    connection = _connect(url, tls)
+    connection = connect(url, tls)
     try:
         connection.request("GET", "/v2/keys/?recursive=true&sorted=true&quorum=true")
         answer = connection.getresponse()
@@ -72,7 +73,7 @@ def write_tree(url: str, tls: ClientTLS, root: dict[str, Any]) -> int:
     Raises:
         Retry: a write was not taken.
     """
-    connection = _connect(url, tls)
+    connection = connect(url, tls)
     count = 0
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     try:

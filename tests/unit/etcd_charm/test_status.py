@@ -55,6 +55,12 @@ def test_a_disk_that_is_nearly_full_is_said_beside_the_health():
     assert describe(known, decide(known)).message.endswith("3 members, disk 95 % full")
 
 
+def test_row_11_a_slow_disk_is_said_with_how_long_its_syncs_take():
+    assert list_notes(healthy(3, disk=Disk(10 * GIB, 9 * GIB, sync_p99_ms=499))) == ()
+    known = healthy(3, disk=Disk(10 * GIB, 9 * GIB, sync_p99_ms=2048))
+    assert list_notes(known) == ("slow disk: syncs take 2.0 s (p99)",)
+
+
 @pytest.mark.parametrize(
     ("days", "notes"),
     [
