@@ -116,6 +116,7 @@ class OneMember:
         self.log_syncs_count = 0
         self.now_ms = 1_000_000
         self.applied_index = Index(10)
+        self.log_start = Index(0)
         self.bcrypt_cost = 4
         self.lease_ttl_min_s = 2
         self.clock = Leases(lambda: self.machine.lessor, 1000, incarnation=1)

@@ -77,8 +77,12 @@ class Process:
 
     def cluster_level(self) -> int:
         """What all members understand, as this one (of raftkv) knows it."""
+        return self.read_metric("raftkv_cluster_level")
+
+    def read_metric(self, name: str) -> int:
+        """A whole number that this member (of raftkv) shows."""
         with urllib.request.urlopen(f"{self.client_url}/metrics", timeout=5) as answer:
-            found = re.search(rb"^raftkv_cluster_level (\d+)$", answer.read(), re.MULTILINE)
+            found = re.search(rb"^%s (\d+)$" % name.encode(), answer.read(), re.MULTILINE)
         assert found is not None
         return int(found[1])
 

@@ -156,14 +156,16 @@ def cancel_task(session: Session) -> int:
                 task.status, task.completed = "cancelled", host.book.now()
             elif task.status == "running":
                 task.status = "aborting"
+            # Told is what this command did: its agent may be done with it a moment later.
+            status, completed = task.status, task.completed
         agent = host.agents.get(task.receiver)
         run = agent.current if agent is not None else None
-        if task.status == "aborting" and run is not None:
+        if status == "aborting" and run is not None:
             run.kill()
-        when = plain_time(task.completed, utc=True).replace("T", " ") or "n/a"
+        when = plain_time(completed, utc=True).replace("T", " ") or "n/a"
         cancelled.append({
             "action": task.name or "juju-exec", "completed at": when, "id": task.id,
-            "status": task.status, "unit": task.receiver,
+            "status": status, "unit": task.receiver,
         })  # fmt: skip
     if cancelled:
         emit(session, args, {"actions": cancelled})

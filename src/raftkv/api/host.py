@@ -114,6 +114,10 @@ class Host(Protocol):
         """The committed index."""
 
     @property
+    def log_start(self) -> Index:
+        """The last index that is no longer in the log."""
+
+    @property
     def applied_index(self) -> Index:
         """The applied index."""
 

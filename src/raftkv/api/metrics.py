@@ -184,6 +184,12 @@ FIGURES: Final = (
         lambda h: h.figures.sent_bytes,
     ),
     Figure(
+        "raftkv_log_start_index",
+        "gauge",
+        "The last entry that the log no longer holds: who lacks it is sent a snapshot.",
+        lambda h: h.log_start,
+    ),
+    Figure(
         "raftkv_loop_longest_turn_seconds",
         "gauge",
         "The longest turn of the loop since this was last read.",

@@ -436,6 +436,11 @@ class Driver:
         return self.replica.commit_index
 
     @property
+    def log_start(self) -> Index:
+        """See ``Host``."""
+        return self.replica.log_start
+
+    @property
     def applied_index(self) -> Index:
         """The applied index."""
         return self.replica.applied_index

@@ -29,12 +29,19 @@ def one_behind(
     """Three members, of which one lacks more than the log holds and is about to come back."""
     flags = [f"--snapshot-count={ENTRIES_KEPT}", f"--snapshot-rate={rate_bytes}"]
     with Cluster("raftkv", tmp_path, size=3, flags=flags) as cluster:
-        behind = cluster.members[2]
-        cluster.lead(cluster.members[0])
+        leader, _, behind = cluster.members
+        cluster.lead(leader)
         behind.kill()
         with Client(cluster.endpoints[:2]) as client:
+            lacks = client.status().raft_applied_index + 1
             write(client, size_mib, MIB)
-            write(client, ENTRIES_KEPT + 500, 1)
+
+            def is_trimmed() -> bool:
+                write(client, ENTRIES_KEPT, 1)
+                return leader.read_metric("raftkv_log_start_index") >= lacks
+
+            # The leader holds its log for a member from which it has just heard.
+            wait_for(is_trimmed, 30, "what it lacks is no longer in the log")
         yield cluster, behind
 
 
