@@ -8,6 +8,7 @@ import pytest
 
 from kvclient import Client, RequestError
 from tests.kit.servers import Cluster
+from tests.kit.waiting import wait_for
 from tests.kit.writer import ContinuousWriter
 
 
@@ -78,10 +79,17 @@ def test_follower_far_behind_gets_a_snapshot(tmp_path: Path) -> None:
     with Cluster("raftkv", tmp_path, size=3, flags=flags) as cluster:
         away = (leader_of(cluster) + 1) % 3
         cluster.members[away].kill()
+        leader = cluster.members[leader_of(cluster)]
         rest = [m.client_url for i, m in enumerate(cluster.members) if i != away]
         with Client(rest, timeout_s=10) as client:
-            for number in range(2500):
-                client.put(b"fill/%05d" % number, b"x" * 100)
+            lacks = client.status().raft_applied_index + 1
+
+            def is_trimmed() -> bool:
+                for number in range(2500):
+                    client.put(b"fill/%05d" % number, b"x" * 100)
+                return leader.read_metric("raftkv_log_start_index") >= lacks
+
+            wait_for(is_trimmed, 60, "what it lacks is no longer in the log")
         cluster.members[away].start()
         cluster.wait_healthy()
         with Client([cluster.members[away].client_url], timeout_s=10) as client:
