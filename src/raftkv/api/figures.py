@@ -67,6 +67,34 @@ class MethodCounter:
         self.failed[int(code)] = self.failed.get(int(code), 0) + 1
 
 
+RATED_MAX: Final = 200
+"""As many append requests etcd computes its rates over."""
+
+
+class AppendRate:
+    """Append requests of one direction: how many ever, and how fast lately (etcd: statsQueue)."""
+
+    __slots__ = ("_latest", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._latest: deque[tuple[float, int]] = deque(maxlen=RATED_MAX)
+
+    def note(self, now_s: float, size_bytes: int) -> None:
+        """Count one."""
+        self.count += 1
+        self._latest.append((now_s, size_bytes))
+
+    def rate(self, now_s: float) -> tuple[float, float]:
+        """Return requests and bytes per second; nothing when a second passed without one."""
+        latest = self._latest
+        if len(latest) < 2 or now_s - latest[-1][0] > 1.0:
+            latest.clear()
+            return 0.0, 0.0
+        seconds = max(latest[-1][0] - latest[0][0], 1e-6)
+        return len(latest) / seconds, sum(size for _, size in latest) / seconds
+
+
 @dataclass(slots=True)
 class PeerFigures:
     """One other member, as this one reaches it."""
@@ -94,6 +122,8 @@ class Figures:
     methods: dict[bytes, MethodCounter] = field(default_factory=dict)
     """By path."""
     peers: dict[MemberId, PeerFigures] = field(default_factory=dict)
+    appends_sent: AppendRate = field(default_factory=AppendRate)
+    appends_received: AppendRate = field(default_factory=AppendRate)
     log_sync: Histogram = field(default_factory=Histogram)
     log_syncs: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST_MAX))
     """Seconds of the latest syncs of the log, the newest last."""

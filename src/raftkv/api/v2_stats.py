@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ def _self(host: Host) -> dict[str, Any]:
     figures = host.figures
     state = "StateLeader" if host.leader_id == host.member_id else "StateFollower"
     since = figures.leader_since_s
-    return {
+    document: dict[str, Any] = {
         "name": host.name,
         "id": f"{host.member_id:x}",
         "state": state,
@@ -61,6 +62,15 @@ def _self(host: Host) -> dict[str, Any]:
             "startTime": _time_text(since or figures.started_s),
         },
     }
+    now_s = time.monotonic()
+    # In etcd's order; a rate of nought is left out, as its encoder does.
+    for prefix, appends in (("recv", figures.appends_received), ("send", figures.appends_sent)):
+        requests, size_bytes = appends.rate(now_s)
+        document[f"{prefix}AppendRequestCnt"] = appends.count
+        if requests:
+            document[f"{prefix}PkgRate"] = requests
+            document[f"{prefix}BandwidthRate"] = size_bytes
+    return document
 
 
 def _leader(host: Host) -> dict[str, Any]:

@@ -47,6 +47,8 @@ META_REPLICA_STATE: Final = b"replica_state"
 META_COMPACT_REVISION: Final = b"compact_revision"
 META_REVISION: Final = b"revision"
 META_V2_INDEX: Final = b"v2_index"
+META_V2_EVENT: Final = b"v2_event/"
+"""With the index of the event modulo the length of the history, in four bytes: a ring."""
 META_CHAIN: Final = b"chain"
 """Checksum over everything applied, and the index where it began (``replica.divergence``)."""
 

@@ -146,6 +146,7 @@ class Machine:
 
     def replace(self, other: Machine) -> None:
         """Go on from an installed snapshot; watchers stay and are caught up by their owner."""
+        self.history_v2.go_on(other.history_v2, self.tree.index)
         self.kv = other.kv
         self.tree = other.tree
         self.auth = other.auth
@@ -155,7 +156,6 @@ class Machine:
         self.chain = other.chain
         self.chain_origin = other.chain_origin
         self._note_guards()
-        self.history_v2 = HistoryV2(other.tree.index)
         self._rows = []
 
     def take_unflushed(self) -> Unflushed:

@@ -34,6 +34,7 @@ from raftkv.store.alarms import Alarms
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.tree_v2 import TreeV2
 from raftkv.values import ClusterId, Index, Member, MemberId, Term
+from raftkv.watch.history_v2 import decode_row
 
 _INCARNATION: Final = "incarnation"
 _DIVERGED: Final = "diverged"
@@ -254,6 +255,8 @@ def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
         lessor,
         V2Auth.load(meta.scan(Table.AUTH)),
     )
+    events = meta.scan(Table.META, schema.META_V2_EVENT, schema.META_V2_EVENT + b"\xff" * 5)
+    machine.history_v2.load((decode_row(row) for _, row in events), tree.index)
     applied = meta.number(schema.META_APPLIED_INDEX)
     # A directory of a version that kept no chain begins one here.
     chain = meta.get(Table.META, schema.META_CHAIN) or bytes(8) + schema.encode_number(applied)

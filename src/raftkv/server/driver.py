@@ -315,10 +315,12 @@ class Driver:
                 if type(message) is Heartbeat:
                     peer = self.figures.peer(send.to)
                     peer.beat_sent_at = peer.beat_sent_at or time.monotonic()
-                elif type(message) is Append and message.entries:
+                elif type(message) is Append:
+                    now = time.monotonic()
+                    self.figures.appends_sent.note(now, _size_bytes(message))
                     peer = self.figures.peer(send.to)
-                    if not peer.append_sent_at:
-                        peer.append_sent_at = time.monotonic()
+                    if message.entries and not peer.append_sent_at:
+                        peer.append_sent_at = now
                         peer.append_last = message.entries[-1].index
                 link.send(message)
                 used[send.to] = link
@@ -553,6 +555,8 @@ class Driver:
                 self._note_round_trip(sender)
             elif type(message) is AppendReply:
                 self._note_append(sender, message.match)
+            elif type(message) is Append:
+                self.figures.appends_received.note(time.monotonic(), _size_bytes(message))
             self._inputs.append(PeerMessage(sender, message))
         self._schedule()
 
@@ -619,6 +623,10 @@ class Driver:
         token = OwnToken(done)
         self.transfer_leadership(max(ready)[1], token)
         self.loop.call_later(self.config.election_ms / 1000, token.finish)
+
+
+def _size_bytes(message: Append) -> int:
+    return sum([len(entry.data) for entry in message.entries])
 
 
 def _make_replica(config: Config, opened: Opened) -> Replica:

@@ -21,7 +21,7 @@ from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
-from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
+from raftkv.server.disk import FlushBatch, FlushThread, event_rows, meta_rows
 from raftkv.values import Index
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class Flushing:
             applied = driver.replica.applied_index
             state = driver.replica.encode_state()
             others += meta_rows(applied, driver.replica.applied_term, state, machine)
+            others += event_rows(machine)
             self._committed_index = applied
             self._flushing.append((self._uncommitted_rows, applied))
             self._uncommitted_rows = []

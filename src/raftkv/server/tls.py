@@ -25,6 +25,37 @@ CA alone, while others who ask on that port for ``/members`` may show a client c
 _LOG: Final = logging.getLogger("raftkv.tls")
 
 
+_TOLD_BY_ALERT: Final = frozenset(
+    {"PEER_DID_NOT_RETURN_A_CERTIFICATE", "NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL"}
+)
+
+
+class _TellingObject(ssl.SSLObject):
+    """A handshake whose failure reaches the client as an alert, so that it can say what is wrong.
+
+    When a handshake raises, the transport hangs up and drops what TLS has written last, which is
+    the alert. So the first failure asks for more input instead: the alert goes out, the client
+    hangs up on it, and who does not is met by the failure at its next byte, or by the time limit.
+    """
+
+    _failure: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        """See ``ssl.SSLObject``."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            self._failure = error
+        except ssl.SSLError as error:
+            if error.reason not in _TOLD_BY_ALERT:
+                raise
+            self._failure = error
+        if self._failure is not None:
+            raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "an alert is to be sent first")
+
+
 @dataclass(frozen=True, slots=True)
 class Contexts:
     """What one state of the files makes."""
@@ -112,6 +143,7 @@ def server_context(files: TlsFiles, *, plane: str, also_trusts: str = "") -> ssl
         ConfigError: see ``load``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _TellingObject
     _load(context, files, plane)
     # A resumed session is not verified again: it would outlive the CA that vouched for it.
     context.options |= ssl.OP_NO_TICKET

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+from etcdwire.json_v2 import NodeView
 from raftkv.store.errors_v2 import EVENT_INDEX_CLEARED, V2Error
 from raftkv.store.tree_v2 import EventV2
 
@@ -34,6 +38,7 @@ class HistoryV2:
         self._waiters: dict[str, dict[Waiter, None]] = {}
         self.deliveries: list[tuple[Waiter, EventV2]] = []
         """What is owed since the owner last took it."""
+        self._unsaved_count = 0
 
     @property
     def waiters_count(self) -> int:
@@ -82,9 +87,44 @@ class HistoryV2:
             if not found:
                 del self._waiters[waiter.path]
 
+    def load(self, events: Iterable[EventV2], current_index: int) -> None:
+        """Start with saved events: those without a gap up to the tree's index.
+
+        A version that saved none may have gone on in between; what is older is of no use then.
+        """
+        first = current_index + 1
+        for event in sorted(events, key=lambda event: event.store_index, reverse=True):
+            if event.store_index == first - 1:
+                self._events.appendleft(event)
+                first -= 1
+        self._lost_index = first - 1
+
+    def take_unsaved(self) -> list[EventV2]:
+        """Hand over the events since the last call, as far as they are still held."""
+        start = len(self._events) - min(self._unsaved_count, len(self._events))
+        self._unsaved_count = 0
+        return list(islice(self._events, start, None))
+
+    def go_on(self, other: HistoryV2, former_index: int) -> None:
+        """The tree was replaced by a newer one: take its events, tell waiters what they missed.
+
+        What fell out of the window meanwhile nobody can tell them (etcd does not either).
+        """
+        self._events.clear()
+        self._unsaved_count = 0
+        self._lost_index = other._lost_index
+        for event in other._events:
+            self._events.append(event)
+            if event.store_index > former_index:
+                self._tell(event)
+
     def notify(self, event: EventV2) -> None:
         """Take one event of the tree."""
         self._events.append(event)
+        self._unsaved_count += 1
+        self._tell(event)
+
+    def _tell(self, event: EventV2) -> None:
         if event.refresh or not self._waiters:
             return
         key = event.node.key
@@ -99,6 +139,24 @@ class HistoryV2:
                 self.deliveries.append((waiter, event))
                 if not waiter.stream:
                     self.remove(waiter)
+
+
+def encode_row(event: EventV2) -> bytes:
+    """Encode an event for the backend: JSON, because nobody reads it twice."""
+    return json.dumps([*event[:3], event.store_index, event.refresh, event.deleted_paths]).encode()
+
+
+def decode_row(row: bytes) -> EventV2:
+    """Decode what ``encode_row`` gave."""
+    action, node, previous, store_index, refresh, deleted_paths = json.loads(row)
+    return EventV2(
+        action,
+        NodeView(*node),
+        NodeView(*previous) if previous is not None else None,
+        store_index,
+        refresh,
+        tuple(deleted_paths),
+    )
 
 
 def _matches(event: EventV2, path: str, *, recursive: bool) -> bool:

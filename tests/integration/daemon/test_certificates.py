@@ -200,6 +200,40 @@ def introduce(server: Server, server_name: str) -> str:
         return answer_bytes.decode()
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_hears_why_it_is_refused(server: Server, version: ssl.TLSVersion) -> None:
+    is_old = version is ssl.TLSVersion.TLSv1_2
+    assert alert(server, version, None) == (
+        "SSLV3_ALERT_HANDSHAKE_FAILURE" if is_old else "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    )
+    assert alert(server, version, server.others.issue("somebody")) == "TLSV1_ALERT_UNKNOWN_CA"
+    with Client([server.process.client_url], tls=server_tls(server)) as client:
+        client.put(b"still", b"served")
+
+
+def alert(server: Server, version: ssl.TLSVersion, files: tuple[Path, Path] | None) -> str:
+    """What the handshake, or in TLS 1.3 the first read after it, ends with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(server.servers.path)
+    context.check_hostname = False
+    context.minimum_version = context.maximum_version = version
+    if files is not None:
+        context.load_cert_chain(*files)
+    host, port = server.process.client_url.removeprefix("https://").split(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as plain,
+        pytest.raises(ssl.SSLError) as caught,
+        context.wrap_socket(plain) as wrapped,
+    ):
+        wrapped.recv(1)
+    return str(caught.value.reason)
+
+
+def server_tls(server: Server) -> ClientTLS:
+    cert, key = server.somebody
+    return ClientTLS(str(server.servers.path), str(cert), str(key))
+
+
 def test_a_cluster_that_makes_its_own_certificates(tmp_path: Path) -> None:
     ports = free_ports(6)
     urls = [f"https://127.0.0.1:{port}" for port in ports]

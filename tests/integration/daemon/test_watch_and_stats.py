@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +136,45 @@ def test_row_6_a_watch_that_needs_a_leader_ends_without_one(cluster: Cluster) ->
         with patient.clone() as writer:
             writer.put(b"k", b"v")
         assert next(still).events
+
+
+def test_v2_events_are_there_after_a_member_was_killed(tmp_path: Path) -> None:
+    with Cluster("raftkv", tmp_path) as cluster:
+        member = cluster.members[0]
+        server = Server(member.client_url)
+        for number in range(5):
+            server.ask("PUT", "/v2/keys/kept", b"value=%d" % number, FORM)
+        first = json.loads(server.ask("GET", "/v2/keys/kept", b"", "")[2])["node"]["createdIndex"]
+        member.kill()
+        member.start()
+        cluster.wait_healthy()
+        for number in range(5):
+            path = f"/v2/keys/kept?wait=true&waitIndex={first - 4 + number}"
+            event = json.loads(Server(member.client_url).ask("GET", path, b"", "")[2])
+            assert (event["action"], event["node"]["value"]) == ("set", str(number))
+
+
+def test_rates_of_appends(cluster: Cluster) -> None:
+    def stats(endpoint: str) -> dict[str, Any]:
+        found = json.loads(Server(endpoint).ask("GET", "/v2/stats/self", b"", "")[2])
+        assert isinstance(found, dict)
+        return found
+
+    with Client(cluster.endpoints) as client:
+
+        def are_there() -> bool:
+            for number in range(20):
+                client.put(b"rate", b"%d" % number)
+            told = [stats(endpoint) for endpoint in cluster.endpoints]
+            leads = [one for one in told if one["state"] == "StateLeader"]
+            follows = [one for one in told if one["state"] == "StateFollower"]
+            return (
+                len(leads) == 1
+                and leads[0].get("sendPkgRate", 0) > 0
+                and leads[0].get("sendBandwidthRate", 0) > 0
+                and leads[0]["sendAppendRequestCnt"] >= 20
+                and all(one.get("recvPkgRate", 0) > 0 for one in follows)
+                and all(one["recvAppendRequestCnt"] > 0 for one in follows)
+            )
+
+        wait_for(are_there, 20, "rates of both directions")

@@ -19,7 +19,7 @@ from raftkv.store.errors_v2 import V2Error
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.tree_v2 import TreeV2
 from raftkv.values import Index, Term
-from raftkv.watch.history_v2 import EVENTS_MAX, Waiter
+from raftkv.watch.history_v2 import EVENTS_MAX, HistoryV2, Waiter, decode_row, encode_row
 from raftkv.watch.hub import Watcher
 from tests.kit.rows import DictRows
 
@@ -189,3 +189,65 @@ def test_v2_commands_there_and_back() -> None:
         MethodV2.COMPARE_AND_SWAP, "/p\u00e9", "v\u20ac", "old", 7, 123, 99, True, True, True
     )
     assert decode_v2(encode_v2(command)) == command
+
+
+def saved(target: Machine) -> list[bytes]:
+    return [encode_row(event) for event in target.history_v2.take_unsaved()]
+
+
+def test_v2_events_go_on_over_a_restart() -> None:
+    target = machine()
+    for number in range(3):
+        set_v2(target, "/a", f"<{number}>\udc80")
+    rows = saved(target)
+    assert saved(target) == []
+    set_v2(target, "/b")
+    rows += saved(target)
+    again = HistoryV2()
+    again.load(map(decode_row, reversed(rows)), target.tree.index)
+    index = target.tree.index
+    for since in range(index - 3, index + 1):
+        expected = target.history_v2.find("/", since, index, recursive=True)
+        assert again.find("/", since, index, recursive=True) == expected
+        assert expected is not None
+    with pytest.raises(V2Error, match="cleared"):
+        again.find("/a", index - 4, index, recursive=False)
+
+
+@pytest.mark.parametrize(("missing", "kept"), [(3, 0), (1, 2), (0, 3)])
+def test_v2_events_before_a_gap_are_left(missing: int, kept: int) -> None:
+    target = machine()
+    for _ in range(4):
+        set_v2(target, "/a")
+    rows = saved(target)
+    del rows[missing]
+    again = HistoryV2()
+    again.load(map(decode_row, rows), target.tree.index)
+    assert len(again._events) == kept
+
+
+def test_only_v2_events_that_are_still_held_are_saved() -> None:
+    target = machine()
+    for _ in range(EVENTS_MAX + 5):
+        set_v2(target, "/a")
+    assert len(saved(target)) == EVENTS_MAX
+
+
+def test_v2_waiters_go_on_over_an_installed_snapshot() -> None:
+    behind, ahead = machine(), machine()
+    set_v2(behind, "/a")
+    once = Waiter("once", "/a", recursive=False, stream=False, since_index=0)
+    always = Waiter("always", "/", recursive=True, stream=True, since_index=0)
+    elsewhere = Waiter("elsewhere", "/b", recursive=False, stream=False, since_index=0)
+    for waiter in (once, always, elsewhere):
+        behind.history_v2.add(waiter)
+    for value in "123":
+        set_v2(ahead, "/a", value)
+    behind.replace(ahead)
+    told = [(w.call, event.node.value) for w, event in behind.history_v2.deliveries]
+    assert told == [("once", "2"), ("always", "2"), ("always", "3")]
+    set_v2(behind, "/b")
+    assert behind.history_v2.deliveries[-2][0] is elsewhere or (
+        behind.history_v2.deliveries[-1][0] is elsewhere
+    )
+    assert behind.history_v2.waiters_count == 1
