@@ -11,6 +11,7 @@ What it does not know: what a path means, gRPC status codes, time.
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final, Protocol
 
 from etcdwire import frames as f
@@ -22,7 +23,8 @@ CONNECTION_WINDOW_BYTES: Final = 16 << 20
 HEADER_BLOCK_BYTES_MAX: Final = 65536
 CONCURRENT_STREAMS_MAX: Final = 8192
 RESETS_MAX: Final = 20_000
-"""Resets by the peer beyond what it ever let finish: a rapid-reset attack (CVE-2023-44487)."""
+"""Resets by the peer, or for its mistakes, beyond what it ever let finish: a rapid-reset attack
+(CVE-2023-44487)."""
 CONTROL_OUTPUT_BYTES_MAX: Final = 1 << 20
 """Unread answers to PING and SETTINGS beyond this: the peer floods and does not read."""
 
@@ -39,12 +41,14 @@ class Delivery(enum.IntEnum):
 class Head:
     """The meaning of one header block; made once for all requests that repeat it."""
 
-    __slots__ = ("delivery", "headers", "method", "path", "route")
+    __slots__ = ("content_length", "delivery", "headers", "method", "path", "route")
 
     def __init__(self, method: bytes, path: bytes, headers: dict[bytes, bytes]) -> None:
         self.method = method
         self.path = path
         self.headers = headers
+        self.content_length = -1
+        """How long the client says that its body is; -1 when it does not."""
         self.route: object = None
         self.delivery = Delivery.WHOLE
 
@@ -80,7 +84,17 @@ class Handler(Protocol):
 class Stream:
     """One request under way."""
 
-    __slots__ = ("body", "delivered", "head", "pending", "pending_bytes", "received", "window")
+    __slots__ = (
+        "body",
+        "delivered",
+        "ended",
+        "head",
+        "pending",
+        "pending_bytes",
+        "received",
+        "total",
+        "window",
+    )
 
     def __init__(self, head: Head, window: int) -> None:
         self.head = head
@@ -88,8 +102,13 @@ class Stream:
         """How much we may still send."""
         self.body: list[bytes] = []
         self.received = 0
+        """Of a whole request: all of its body. Of a streamed one: since the last WINDOW_UPDATE."""
+        self.total = 0
+        """Of a streamed request: all of its body so far."""
         self.delivered = False
         """The handler knows of it."""
+        self.ended = False
+        """The peer has sent all of it."""
         self.pending: list[bytes] | None = None
         """Answer held back by flow control: payload pieces, then the final frame's bytes."""
         self.pending_bytes = 0
@@ -173,6 +192,8 @@ class ServerSession:
             stream_id = int.from_bytes(buffer[at + 5 : at + 9], "big") & 0x7FFFFFFF
             payload = buffer[at + 9 : stop]
             at = stop
+            if not self._settings_seen and kind != f.SETTINGS:
+                raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "the first frame: not SETTINGS")
             if self._partial is not None and kind != f.CONTINUATION:
                 raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "header block interrupted")
             if kind == f.DATA:
@@ -189,8 +210,6 @@ class ServerSession:
             self._unacknowledged = 0
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if not self._settings_seen:
-            raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "HEADERS before SETTINGS")
         if flags & (f.PADDED | f.PRIORITY_FLAG):
             payload = f.strip_padding(flags, payload)
             if flags & f.PRIORITY_FLAG:
@@ -210,10 +229,8 @@ class ServerSession:
         except HpackError as error:
             raise f.ConnectionProtocolError(f.COMPRESSION_ERROR, str(error)) from None
         stream = self.streams.get(stream_id)
-        if stream is not None:  # trailers
-            if not flags & f.END_STREAM:
-                raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "second HEADERS")
-            self._end_of_request(stream_id, stream)
+        if stream is not None:
+            self._on_trailers(flags, stream_id, stream, block)
             return
         if stream_id <= self._last_stream_id or not stream_id & 1:
             raise f.ConnectionProtocolError(
@@ -240,6 +257,16 @@ class ServerSession:
         if flags & f.END_STREAM:
             self._end_of_request(stream_id, stream)
 
+    def _on_trailers(self, flags: int, stream_id: int, stream: Stream, block: HeaderBlock) -> None:
+        if stream.ended:
+            self._reset(stream_id, f.STREAM_CLOSED)
+        elif not flags & f.END_STREAM:
+            raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "second HEADERS")
+        elif not all(_is_field(name, value) for name, value in block.headers):
+            self._reset(stream_id, f.PROTOCOL_ERROR)
+        else:
+            self._end_of_request(stream_id, stream)
+
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         size = len(payload)
         self._unacknowledged += size
@@ -248,24 +275,33 @@ class ServerSession:
             if stream_id > self._last_stream_id or stream_id == 0:
                 raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, f"DATA on stream {stream_id}")
             return  # answered or reset already: the peer could not know
+        if stream.ended:
+            self._reset(stream_id, f.STREAM_CLOSED)
+            return
         if flags & f.PADDED:
             payload = f.strip_padding(flags, payload)
         head = stream.head
         if head.delivery is Delivery.WHOLE:
             if flags & f.END_STREAM and not stream.body:
+                stream.ended = True
                 if len(payload) > self._handler.body_limit(head):
                     self._too_large(stream_id, stream, len(payload))
+                    return
+                if head.content_length >= 0 and head.content_length != len(payload):
+                    self._reset(stream_id, f.PROTOCOL_ERROR)
                     return
                 stream.delivered = True
                 self._handler.on_request(stream_id, head, payload)
                 return
             stream.received += len(payload)
             if stream.received > self._handler.body_limit(head):
+                stream.ended = bool(flags & f.END_STREAM)
                 self._too_large(stream_id, stream, stream.received)
                 return
             stream.body.append(payload)
         else:
             stream.received += size
+            stream.total += len(payload)
             if stream.received >= STREAM_WINDOW_BYTES // 2:
                 self.output.append(
                     f.build(f.WINDOW_UPDATE, 0, stream_id, stream.received.to_bytes(4, "big")),
@@ -282,6 +318,14 @@ class ServerSession:
             self._handler.on_too_large(stream_id, stream.head, size)
 
     def _end_of_request(self, stream_id: int, stream: Stream) -> None:
+        stream.ended = True
+        head = stream.head
+        if head.content_length >= 0:
+            is_whole = head.delivery is Delivery.WHOLE
+            size = stream.received if is_whole else stream.total
+            if size != head.content_length and not (is_whole and stream.delivered):
+                self._reset(stream_id, f.PROTOCOL_ERROR)
+                return
         if stream.head.delivery is Delivery.STREAMED:
             self._handler.on_end(stream_id)
         elif not stream.delivered:
@@ -296,7 +340,9 @@ class ServerSession:
         elif kind == f.SETTINGS:
             self._on_settings(flags, stream_id, payload)
         elif kind == f.PING:
-            if len(payload) != 8 or stream_id:
+            if stream_id:
+                raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "PING on a stream")
+            if len(payload) != 8:
                 raise f.ConnectionProtocolError(f.FRAME_SIZE_ERROR, "PING")
             if not flags & f.ACK:
                 self._control(f.build(f.PING, f.ACK, 0, payload))
@@ -309,10 +355,19 @@ class ServerSession:
         elif kind == f.GOAWAY:
             if stream_id:
                 raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "GOAWAY on a stream")
+            if len(payload) < 8:
+                raise f.ConnectionProtocolError(f.FRAME_SIZE_ERROR, "GOAWAY")
             self.draining = True
-        elif kind == f.PRIORITY and (len(payload) != 5 or not stream_id):
-            raise f.ConnectionProtocolError(f.FRAME_SIZE_ERROR, "PRIORITY")
+        elif kind == f.PRIORITY:
+            self._on_priority(stream_id, payload)
         # unknown types are ignored (section 4.1)
+
+    def _on_priority(self, stream_id: int, payload: bytes) -> None:
+        """Deprecated, and checked all the same (section 6.3)."""
+        if not stream_id:
+            raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "PRIORITY on stream 0")
+        if len(payload) != 5:
+            raise f.ConnectionProtocolError(f.FRAME_SIZE_ERROR, "PRIORITY")
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         if self._partial is None or self._partial[1] != stream_id:
@@ -342,6 +397,8 @@ class ServerSession:
                 self._initial_window = value
                 for stream in self.streams.values():
                     stream.window += difference
+                    if stream.window > f.WINDOW_BYTES_MAX:
+                        raise f.ConnectionProtocolError(f.FLOW_CONTROL_ERROR, "stream window")
             elif key == f.SETTINGS_MAX_FRAME_SIZE:
                 if not f.DEFAULT_FRAME_BYTES <= value < 1 << 24:
                     raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "maximum frame size")
@@ -380,10 +437,13 @@ class ServerSession:
             raise f.ConnectionProtocolError(f.FRAME_SIZE_ERROR, "RST_STREAM")
         if stream_id == 0 or stream_id > self._last_stream_id:
             raise f.ConnectionProtocolError(f.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+        self._count_reset()
+        self._forget(stream_id)
+
+    def _count_reset(self) -> None:
         self._resets += 1
         if self._resets > RESETS_MAX + self._finished:
             raise f.ConnectionProtocolError(f.ENHANCE_YOUR_CALM, "too many resets")
-        self._forget(stream_id)
 
     def _forget(self, stream_id: int) -> None:
         stream = self.streams.pop(stream_id, None)
@@ -394,6 +454,8 @@ class ServerSession:
                 self._handler.on_reset(stream_id)
 
     def _reset(self, stream_id: int, error_code: int) -> None:
+        # What the peer makes us reset counts as its own resets do (CVE-2025-8671).
+        self._count_reset()
         self._forget(stream_id)
         self._control(f.build(f.RST_STREAM, 0, stream_id, error_code.to_bytes(4, "big")))
 
@@ -568,12 +630,12 @@ class ServerSession:
 
 def _read_head(block: HeaderBlock) -> Head | None:
     """The request's head, or None when it is malformed (section 8.1.1)."""
-    method = path = scheme = b""
+    method = path = scheme = authority = b""
     headers: dict[bytes, bytes] = {}
     regular = False
     for name, value in block.headers:
         if name[:1] == b":":
-            if regular:
+            if regular or _FORBIDDEN_IN_VALUES.search(value):
                 return None
             if name == b":method" and not method:
                 method = value
@@ -581,22 +643,43 @@ def _read_head(block: HeaderBlock) -> Head | None:
                 path = value
             elif name == b":scheme" and not scheme:
                 scheme = value
-            elif name == b":authority":
-                headers[b"host"] = value
+            elif name == b":authority" and not authority:
+                authority = headers[b"host"] = value
             else:
                 return None
         else:
             regular = True
-            if not name or name != name.lower() or name in _CONNECTION_HEADERS:
+            if not _is_field(name, value):
                 return None
-            if name == b"te" and value != b"trailers":
-                return None
+            if name == b"host" and authority:
+                if value != authority:
+                    return None
+                continue
             headers[name] = headers[name] + b", " + value if name in headers else value
     if not method or not path or not scheme:
         return None
-    return Head(method, path, headers)
+    head = Head(method, path, headers)
+    length = headers.get(b"content-length")
+    if length is not None:
+        if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX:
+            return None
+        head.content_length = int(length)
+    return head
 
 
+def _is_field(name: bytes, value: bytes) -> bool:
+    """Whether this may be a field: never a pseudo-header, nothing of a connection's (8.2)."""
+    return (
+        _FIELD_NAME.fullmatch(name) is not None
+        and _FORBIDDEN_IN_VALUES.search(value) is None
+        and name not in _CONNECTION_HEADERS
+        and (name != b"te" or value == b"trailers")
+    )
+
+
+_FIELD_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_FORBIDDEN_IN_VALUES: Final = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]$")
+_LENGTH_DIGITS_MAX: Final = 18
 _CONNECTION_HEADERS: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"},
 )
