@@ -17,7 +17,8 @@ from tests.integration.daemon.test_certificates import Server
 from tests.kit.servers import SOURCES, Cluster, is_healthy
 from tests.kit.waiting import wait_for
 
-HUNG_UP = "the server hung up after the TLS handshake: it demands a client certificate"
+NO_CERTIFICATE = "the server demands a client certificate: give --cert and --key"
+REFUSED = "the server does not accept our client certificate"
 
 
 @dataclass
@@ -82,8 +83,8 @@ def test_row_25_wrong_ways_to_a_tls_member(setup: Setup) -> None:
         ("--endpoints", url.replace("https", "http")): "does it speak TLS? Use https://",
         ("--endpoints", url, *setup.trust(tls.others.path)): "is --cacert its authority",
         ("--endpoints", elsewhere, *setup.files): "is --cacert its authority, and the address one",
-        ("--endpoints", url, *trusted): HUNG_UP,
-        ("--endpoints", url, *trusted, "--cert", foreign[0], "--key", foreign[1]): HUNG_UP,
+        ("--endpoints", url, *trusted): NO_CERTIFICATE,
+        ("--endpoints", url, *trusted, "--cert", foreign[0], "--key", foreign[1]): REFUSED,
         (
             "--endpoints", tls.process.peer_url, *setup.trust(tls.peers.path), *setup.files[2:]
         ): "clients use 2379",
