@@ -68,15 +68,17 @@ def parse_compare(line: str) -> m.Compare:
     if match is None:
         raise InputError(f'malformed comparison: {line} (write it like value("key") = "text")')
     target, key, sign, text = match.groups()
-    compare = m.Compare(result=_RESULTS[sign], key=key.encode())
+    compare = m.Compare(result=_RESULTS[sign], key=_bytes(key))
     if target in ("value", "val"):
         compare.target = m.CompareTarget.VALUE
-        compare.value = text.encode()
+        compare.value = _bytes(text)
         return compare
     try:
         number = int(text, 16 if target == "lease" else 10)
     except ValueError:
         raise InputError(f"malformed comparison: {line} ({text!r} is not a number)") from None
+    if not -(1 << 63) <= number < 1 << 63:
+        raise InputError(f"malformed comparison: {line} ({text} has more than 64 bits)")
     if target in ("version", "ver"):
         compare.target, compare.version = m.CompareTarget.VERSION, number
     elif target in ("create", "c_rev"):
@@ -86,6 +88,11 @@ def parse_compare(line: str) -> m.Compare:
     else:
         compare.target, compare.lease = m.CompareTarget.LEASE, number
     return compare
+
+
+def _bytes(text: str) -> bytes:
+    """What was typed, also where that is no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def parse_operation(line: str) -> m.RequestOp:
