@@ -70,7 +70,7 @@ class Trial:
     def __init__(self, name: str, targets: Any) -> None:
         self.name = name
         self.corpus: list[bytes] = targets.load_corpus(name)
-        self.bytes_max: int = targets.INPUT_BYTES_MAX
+        self.bytes_max: int = targets.input_bytes_max(name)
         self.count = 0
         self.slowest_s = 0.0
         self._target = targets.TARGETS[name]

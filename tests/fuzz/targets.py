@@ -44,6 +44,7 @@ from raftkvctl.txn_text import InputError, read
 from tests.unit.etcdwire.test_http2 import HELLO, POST, Recorder, data, headers
 
 INPUT_BYTES_MAX = 4096
+"""Of inputs to targets whose seeds are short."""
 
 
 @dataclass(frozen=True)
@@ -273,3 +274,8 @@ def load_corpus(name: str) -> list[bytes]:
     folder = Path(__file__).parent / "corpus" / name
     kept = sorted(folder.iterdir()) if folder.is_dir() else []
     return [*TARGETS[name].seeds, *(path.read_bytes() for path in kept)]
+
+
+def input_bytes_max(name: str) -> int:
+    """How long inputs to a target may become: a database has at least its pages."""
+    return max(INPUT_BYTES_MAX, 2 * max(map(len, TARGETS[name].seeds)))

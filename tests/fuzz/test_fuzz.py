@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import mutate
-from tests.fuzz.targets import INPUT_BYTES_MAX, TARGETS, load_corpus
+from tests.fuzz.targets import TARGETS, input_bytes_max, load_corpus
 
 MUTATIONS = 400
 
@@ -30,7 +30,7 @@ def test_corpus_and_mutations(name: str) -> None:
         try_one(name, data)
     chance = random.Random(name)
     for _ in range(MUTATIONS):
-        data = mutate(chance, corpus, INPUT_BYTES_MAX)
+        data = mutate(chance, corpus, input_bytes_max(name))
         try:
             try_one(name, data)
         except Exception as error:  # noqa: BLE001 - any: the input has to be told
