@@ -186,6 +186,8 @@ class Engine(Protocol):
     description: str
     rereads_authorities: bool
     """Whether a running engine follows a changed authority file; leaves are re-read by both."""
+    feeds_watchdog: bool
+    """Whether it tells systemd that its loop turns."""
     keeps_v2_in_snapshot: bool
     """Whether a snapshot holds the v2 store too, or it has to be read beside it."""
 

@@ -48,6 +48,7 @@ class EtcdEngine:
     """Not `etcd`: that name is the distribution's, and masked."""
     description = "etcd, a distributed key/value store"
     rereads_authorities = False
+    feeds_watchdog = False
     keeps_v2_in_snapshot = False
 
     def __init__(self, paths: Paths) -> None:

@@ -21,6 +21,7 @@ class RaftkvEngine:
     service = "raftkvd"
     description = "raftkvd, an etcd-compatible key/value store"
     rereads_authorities = True
+    feeds_watchdog = True
     keeps_v2_in_snapshot = True
 
     def __init__(self, paths: Paths) -> None:

@@ -58,6 +58,7 @@ from raftkv.server.data_dir import Opened, StoreView
 from raftkv.server.disk import LogThread
 from raftkv.server.exports import Exports
 from raftkv.server.flushing import Flushing
+from raftkv.server.notify import Watchdog
 from raftkv.server.peers import Incoming, PeerLink
 from raftkv.server.space import Space
 from raftkv.server.steady_clock import SteadyClock
@@ -148,6 +149,7 @@ class Driver:
         self._was_ready = False
         self.on_ready: Callable[[], None] = lambda: None
         self.is_stopping = False
+        self._watchdog = Watchdog()
         self._space = Space(data_dir.paths(config))
 
     # --- life -------------------------------------------------------------------------------
@@ -173,6 +175,7 @@ class Driver:
         self._schedule()
         self._expire_parked()
         self.chores.tick()
+        self._watchdog.feed(now)
 
     def _watch_space(self) -> None:
         """Give up the reserve when a disk is full, and let what waits for space try again."""
