@@ -1,0 +1,84 @@
+"""Row 12: a compaction, however much goes, is nobody's latency.
+
+Short in ``./run test``, with 20,000 rows of which nine tenths go. ``RAFTKV_LONG=1`` takes a million
+and holds the member to the row's bounds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+from statistics import quantiles
+
+from kvclient import Client
+from tests.integration.daemon.test_nothing_blocks import fill, longest_lag_s
+from tests.kit.servers import Cluster, Process
+from tests.kit.waiting import wait_for
+
+IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
+ROWS = 1_000_000 if IS_LONG else 20_000
+GENERATIONS = 10
+PUTS_BEFORE = 10_000 if IS_LONG else 200
+MIB = 1 << 20
+
+
+class Writer(threading.Thread):
+    """Puts one after another; keeps how long each took."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self.is_over = False
+        self.times_s: list[float] = []
+
+    def run(self) -> None:
+        with Client([self._endpoint], timeout_s=30) as client:
+            while not self.is_over:
+                began = time.monotonic()
+                client.put(b"beat", b"x")
+                self.times_s.append(time.monotonic() - began)
+
+
+def resident_bytes(member: Process) -> int:
+    assert member.process is not None
+    status = Path(f"/proc/{member.process.pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) << 10
+
+
+def test_row_12_a_compaction_delays_nobody(tmp_path: Path) -> None:
+    with Cluster("raftkv", tmp_path, size=3) as cluster:
+        leader = cluster.members[0]
+        cluster.lead(leader)
+        with Client([leader.client_url], timeout_s=300) as client:
+            for _ in range(GENERATIONS):
+                fill(client, ROWS // GENERATIONS)
+            term = client.status().raft_term
+            writer = Writer(leader.client_url)
+            writer.start()
+            try:
+                wait_for(lambda: len(writer.times_s) >= PUTS_BEFORE, 120, "puts to compare with")
+                before, used = list(writer.times_s), resident_bytes(leader)
+                longest_lag_s(leader)
+                client.compact(client.status().revision, physical=True)
+                lag_s, grown = longest_lag_s(leader), resident_bytes(leader) - used
+                during = writer.times_s[len(before) :]
+            finally:
+                writer.is_over = True
+                writer.join()
+            assert client.status().raft_term == term
+            assert client.get(b"key/%08d" % 7) == bytes(256)
+        p99_before, p99_during = (quantiles(times, n=100)[98] for times in (before, during))
+        print(
+            f"{ROWS} rows: put p99 {p99_before * 1000:.1f} ms before, {p99_during * 1000:.1f} ms "
+            f"during ({len(during)} puts); timers late by {lag_s * 1000:.0f} ms at most; grown by "
+            f"{grown / MIB:.0f} MiB"
+        )
+        if IS_LONG:
+            assert p99_during <= 1.3 * p99_before
+            assert lag_s <= 0.005 + 0.005, "steps of 5 ms, and a timer's own lateness"
+            assert grown <= 64 * MIB
