@@ -1,0 +1,67 @@
+"""Row 33: a store that was nearly emptied is as fast as a fresh one, and uses its room again.
+
+Short in ``./run test``, with 24 MiB. ``RAFTKV_LONG=1`` fills 2 GiB, goes on for an hour beside the
+rate of a fresh store, and holds the member to the row's bounds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+from kvclient import Client
+from tests.kit.servers import Cluster
+
+IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
+MIB = 1 << 20
+FILL_MIB = 2048 if IS_LONG else 24
+RATE_S = 60.0 if IS_LONG else 1.0
+GO_ON_S = 3600.0 if IS_LONG else 2.0
+FLAGS = ["--quota-backend-bytes=8589934592"]
+
+
+def fill(client: Client, prefix: bytes, size_mib: int) -> None:
+    for number in range(size_mib * 16):
+        client.put(prefix + b"%06d" % number, os.urandom(MIB // 16))
+
+
+def rate(client: Client, seconds: float) -> float:
+    """Puts per second, of values from 1 byte to 1 MiB, small ones more often than large ones."""
+    chance = random.Random(1)
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < seconds:
+        size = int(2 ** chance.uniform(0, 20) / (1 if chance.random() < 0.02 else 64)) + 1
+        revision = client.put(b"after/%04d" % chance.randrange(1000), bytes(size))
+        count += 1
+        if count % 5000 == 0:
+            client.compact(revision)
+    return count / (time.monotonic() - began)
+
+
+def test_row_33_free_space_costs_nothing_and_is_used_again(tmp_path: Path) -> None:
+    places = [tmp_path / "fresh", tmp_path / "used"]
+    for place in places:
+        place.mkdir()
+    with (
+        Cluster("raftkv", places[0], flags=FLAGS) as cluster,
+        Client(cluster.endpoints, timeout_s=60) as client,
+    ):
+        fresh = rate(client, RATE_S)
+    store = places[1] / "m0" / "member" / "store" / "data.mdb"
+    with (
+        Cluster("raftkv", places[1], flags=FLAGS) as cluster,
+        Client(cluster.endpoints, timeout_s=60) as client,
+    ):
+        fill(client, b"fill/", FILL_MIB)
+        client.delete(b"fill/", b"fill/%06d" % (FILL_MIB * 16 * 95 // 100))
+        client.compact(client.status().revision, physical=True)
+        size = store.stat().st_size
+        used = rate(client, GO_ON_S)
+        fill(client, b"again/", FILL_MIB * 6 // 10)
+        client.compact(client.status().revision, physical=True)
+        assert store.stat().st_size <= size * 1.1, "what was freed is used again"
+    print(f"{used:.0f} puts per second after 95 % of {FILL_MIB} MiB went, {fresh:.0f} when fresh")
+    if IS_LONG:
+        assert used >= 0.9 * fresh
