@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -23,15 +24,20 @@ START_TIMEOUT_S = 20.0
 SOURCES = str(Path(__file__).resolve().parents[2] / "src")
 
 
+_ports = itertools.cycle(range(20001, 32001))
+_FIRST_STEPS = (os.getpid() * 37) % 9000
+next(itertools.islice(_ports, _FIRST_STEPS, None))
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, below the range that clients get theirs from."""
+    """Ports that nobody listens on now, below the range that clients get theirs from.
+
+    Each call goes on where the last one ended: who got a port may not have bound it yet.
+    """
     found: list[int] = []
-    start = 20000 + (os.getpid() * 37) % 9000
-    port = start
-    while len(found) < count:
-        port += 1
-        if port > 32000:
-            port = 20000
+    for port in _ports:
+        if len(found) == count:
+            break
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -152,9 +158,13 @@ class Cluster:
                 cert, key = map(str, self.certificate)
                 member.arguments += ["--cert-file", cert, "--key-file", key]
             self.members.append(member)
-        for member in self.members:
-            member.start()
-        self.wait_healthy()
+        try:
+            for member in self.members:
+                member.start()
+            self.wait_healthy()
+        except BaseException:
+            self.__exit__()  # nobody else will: the block is never entered
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
