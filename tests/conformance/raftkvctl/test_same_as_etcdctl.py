@@ -78,6 +78,8 @@ class Normal:
         text = self.text(data)
         if "member" in line.words:  # whose order is that of chance-made ids
             text = " ".join(sorted(re.split(r"[,\s{}\[\]=\"]+", text)))
+        elif "ls" in line.words and "--sort" not in line.words:  # etcd walks a Go map
+            text = "\n".join(sorted(text.splitlines()))
         return Outcome(code, text)
 
     def _number(self, match: re.Match[str]) -> str:
