@@ -68,10 +68,11 @@ class Normal:
 
     def text(self, data: bytes) -> str:
         text = data.decode("utf-8", "backslashreplace")
-        text = re.sub(r"\b([0-9a-f]{16}|[0-9]{17,20})\b", self._number, text)
+        text = re.sub(r"\b([0-9a-f]{13,16}|[0-9]{17,20})\b", self._number, text)
         text = re.sub(r"[0-9.]+(µs|ms)\b", "TOOK", text)
         text = re.sub(r"[0-9T:.-]{19,}Z", "TIME", text)
         text = re.sub(r"(InUse\": ?|raft(Applied)?Index\": ?)[0-9]+", r"\1N", text)
+        text = re.sub(r"(dbSize\": ?|DBSize\" ?: ?)[0-9]+|\b[0-9.]+ [kM]?B\b", r"\1SIZE", text)
         return re.sub(r" +", " ", re.sub(r"-+", "-", text))
 
     def outcome(self, line: Line, code: int, data: bytes) -> Outcome:
@@ -85,7 +86,7 @@ class Normal:
     def _number(self, match: re.Match[str]) -> str:
         # A lease is shown in hexadecimal here and in decimal there.
         word = match.group(0)
-        value = word if len(word) != 16 else str(int(word, 16))
+        value = word if len(word) > 16 else str(int(word, 16))
         return f"ID{self.numbers.setdefault(value, len(self.numbers))}"
 
 
