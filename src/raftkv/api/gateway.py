@@ -104,7 +104,7 @@ class _JsonCall:
 
     def begin(self, length: int) -> BodyWriter:  # noqa: ARG002 - see ``Call``
         """See ``Call``."""
-        return GatheredBody(self)
+        return _JsonRange(self._reply) if self._response is m.RangeResponse else GatheredBody(self)
 
     def ok(self, body: bytes) -> None:
         """Answer with the message as JSON."""
@@ -114,6 +114,59 @@ class _JsonCall:
         """Answer with the error as JSON."""
         text = json.dumps(error_body(error), separators=(",", ":")).encode()
         self._reply.respond(HTTP_STATUS[error.code], (JSON,), text)
+
+
+class _JsonRange:
+    """A RangeResponse in pieces, each of them whole fields, as one JSON document."""
+
+    __slots__ = ("_has_keys", "_reply")
+
+    def __init__(self, reply: HttpReply) -> None:
+        self._reply = reply
+        self._has_keys = False
+        reply.start(200, (JSON,))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client still listens."""
+        return self._reply.is_open
+
+    def pending_bytes(self) -> int:
+        """Bytes not yet taken by the network."""
+        return self._reply.pending_bytes()
+
+    def send(self, piece: bytes) -> None:
+        """The header, some of the keys, or what follows them."""
+        fields = to_json(decode(m.RangeResponse, piece))
+        if "header" in fields:
+            self._reply.send(b'{"header":' + _compact(fields["header"]))
+        elif "kvs" in fields:
+            self._reply.send(b"," if self._has_keys else b',"kvs":[')
+            self._reply.send(_compact(fields["kvs"])[1:-1])
+            self._has_keys = True
+        else:
+            self._end_keys()
+            self._reply.send(b"".join(b',"%s":%s' % (name.encode(), _compact(value))
+                                      for name, value in fields.items()))  # fmt: skip
+
+    def finish(self) -> None:
+        """End the document."""
+        self._end_keys()
+        self._reply.send(b"}")
+        self._reply.finish()
+
+    def abort(self) -> None:
+        """Hang up: the document is not whole."""
+        self._reply.abort()
+
+    def _end_keys(self) -> None:
+        if self._has_keys:
+            self._has_keys = False
+            self._reply.send(b"]")
+
+
+def _compact(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class _ResultStream:

@@ -70,6 +70,9 @@ class HttpReply(Protocol):
     def finish(self) -> None:
         """End an answer in pieces."""
 
+    def abort(self) -> None:
+        """Give up an answer in pieces, so that the client sees that it is not whole."""
+
     def pending_bytes(self) -> int:
         """Bytes not yet taken by the network."""
 

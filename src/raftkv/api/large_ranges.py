@@ -19,11 +19,13 @@ from raftkv.api.calls import Call, ReadToken
 from raftkv.api.host import Host
 from raftkv.api.v3_maintenance import OutStream
 from raftkv.auth import policy
-from raftkv.store.range_walk import RangeWalk
+from raftkv.store.range_walk import walk
 from raftkv.store.ranges import is_filtered
 from raftkv.store.txn import check_range
 
 KEYS_PER_STEP: Final = 1000
+KEYS_PER_PIECE: Final = 250
+"""Few enough to be written as JSON in some milliseconds."""
 BYTES_PER_STEP: Final = 512 << 10
 PENDING_BYTES: Final = 2 << 20
 RETRY_S: Final = 0.01
@@ -36,7 +38,7 @@ LARGE_BYTES: Final = 2 << 20
 def is_large(host: Host, request: RangeRequest) -> bool:
     """Whether there are too many keys to answer at once; for their bytes see ``answer_range``."""
     keys = host.machine.kv.keys_at_most(request.key, request.range_end)
-    return keys > LARGE_KEYS and not is_filtered(request)
+    return keys > LARGE_KEYS
 
 
 class _Steps:
@@ -48,7 +50,7 @@ class _Steps:
         self._host = host
         self._fail = fail
         self._store = host.machine.kv
-        self.walk = RangeWalk(self._store, request)
+        self.walk = walk(self._store, request)
         self.term = host.term
 
     def measure(self, then: Callable[[], None]) -> None:
@@ -69,7 +71,7 @@ class _Steps:
         abort: Callable[[], None],
     ) -> None:
         """Send the rows as they are taken, then finish."""
-        pieces = self.walk.pieces(BYTES_PER_STEP)
+        pieces = self.walk.pieces(KEYS_PER_PIECE, BYTES_PER_STEP)
         waited_s = 0.0
 
         def step() -> None:

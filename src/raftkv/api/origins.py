@@ -117,3 +117,7 @@ class _WithCors:
     def finish(self) -> None:
         """End an answer in pieces."""
         self._reply.finish()
+
+    def abort(self) -> None:
+        """Give up an answer in pieces."""
+        self._reply.abort()

@@ -153,16 +153,16 @@ def _answer_many(host: Host, request: RangeRequest, call: Call) -> bytes | None:
     if large_ranges.is_large(host, request):
         large_ranges.answer(host, call, request)
         return None
-    if is_filtered(request):
-        return answer_range(kv, request)
-    body = host.range_cache.find(kv, request)
+    is_cached = not is_filtered(request)
+    body = host.range_cache.find(kv, request) if is_cached else None
     if body is None:
         try:
             body = answer_range(kv, request, large_ranges.LARGE_BYTES)
         except LargeAnswerError:
             large_ranges.answer(host, call, request)
             return None
-        host.range_cache.keep(request, body)
+        if is_cached:
+            host.range_cache.keep(request, body)
     return body
 
 

@@ -293,6 +293,11 @@ class _Reply:
             self._pieces.append(b"0\r\n\r\n")
         self._done()
 
+    def abort(self) -> None:
+        """Hang up before the end."""
+        self.keep_alive = False
+        self._done()
+
     def pending_bytes(self) -> int:
         """Bytes not yet taken by the client."""
         return self._codec.pending_bytes() + sum(map(len, self._pieces))

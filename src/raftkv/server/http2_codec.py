@@ -572,6 +572,12 @@ class PlainReply:
         self._codec.session.end(self._stream_id)
         self._codec.touch()
 
+    def abort(self) -> None:
+        """Reset the stream: the rest will not come."""
+        self._end()
+        self._codec.session.reset(self._stream_id, frames.INTERNAL_ERROR)
+        self._codec.touch()
+
     def pending_bytes(self) -> int:
         """Bytes not yet taken by the client."""
         return self._codec.pending_bytes(self._stream_id)

@@ -38,7 +38,7 @@ def answer_range(
 
     Raises:
         RequestError: compacted or future revision.
-        LargeAnswerError: its rows have more than ``bytes_max`` bytes; never of a filtered range.
+        LargeAnswerError: its rows have more than ``bytes_max`` bytes.
     """
     store.check_revision(request.revision)
     if not request.range_end and not is_filtered(request):
@@ -50,7 +50,7 @@ def answer_range(
     limit = request.limit
     more = False
     if is_filtered(request):
-        rows, more = _filter_and_sort(store, request, row_ids)
+        rows, more = _filter_and_sort(request, _read_rows(store, row_ids, bytes_max))
     else:
         if 0 < limit < count:
             row_ids = row_ids[:limit]
@@ -119,24 +119,29 @@ def is_filtered(request: RangeRequest) -> bool:
     )
 
 
-def _filter_and_sort(
-    store: KeyValueStore,
-    request: RangeRequest,
-    row_ids: list[int],
-) -> tuple[list[bytes], bool]:
-    values = [decode(KeyValue, store.row(row_id)) for row_id in row_ids]
-    if request.min_mod_revision:
-        values = [kv for kv in values if kv.mod_revision >= request.min_mod_revision]
-    if request.max_mod_revision:
-        values = [kv for kv in values if kv.mod_revision <= request.max_mod_revision]
-    if request.min_create_revision:
-        values = [kv for kv in values if kv.create_revision >= request.min_create_revision]
-    if request.max_create_revision:
-        values = [kv for kv in values if kv.create_revision <= request.max_create_revision]
-    # Like etcd: a target without an order sorts ascending, unless the target is the key.
-    order = request.sort_order
-    if order == SortOrder.NONE and request.sort_target != SortTarget.KEY:
-        order = SortOrder.ASCEND
+def passes(request: RangeRequest, kv: KeyValue) -> bool:
+    """Whether the filters let a key through; 0 filters nothing."""
+    return (
+        request.min_mod_revision <= kv.mod_revision
+        and (not request.max_mod_revision or kv.mod_revision <= request.max_mod_revision)
+        and request.min_create_revision <= kv.create_revision
+        and (not request.max_create_revision or kv.create_revision <= request.max_create_revision)
+    )
+
+
+def order_of(request: RangeRequest) -> int:
+    """The order of the answer; like etcd, a target without an order sorts ascending.
+
+    But for the key: keys without an order are as the index has them.
+    """
+    if request.sort_order == SortOrder.NONE and request.sort_target != SortTarget.KEY:
+        return SortOrder.ASCEND
+    return request.sort_order
+
+
+def _filter_and_sort(request: RangeRequest, rows: list[bytes]) -> tuple[list[bytes], bool]:
+    values = [kv for row in rows if passes(request, kv := decode(KeyValue, row))]
+    order = order_of(request)
     if order != SortOrder.NONE:
         values.sort(key=_SORT_KEYS[request.sort_target], reverse=order == SortOrder.DESCEND)
     more = 0 < request.limit < len(values)

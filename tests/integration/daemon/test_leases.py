@@ -124,24 +124,3 @@ def test_keep_alives_share_a_stream(cluster: Cluster) -> None:
             found = [decode(m.LeaseKeepAliveResponse, next(answers)) for _ in leases]
             assert {answer.ID for answer in found} == set(leases)
             assert all(answer.TTL == 60 for answer in found)
-
-
-def test_a_large_range_as_one_message_and_as_many(cluster: Cluster) -> None:
-    with Client(cluster.endpoints) as client:
-        for start in range(0, 6000, 100):
-            puts = [
-                m.RequestOp(request_put=m.PutRequest(b"big/%05d" % n, b"v" * 300))
-                for n in range(start, start + 100)
-            ]
-            client.txn(m.TxnRequest([], puts))
-        keys = [b"big/%05d" % n for n in range(6000)]
-        assert [key for key, _ in client.get_prefix(b"big/")] == keys
-        connection = client._connect(cluster.endpoints[0])
-        request = encode(m.RangeRequest(b"big/", b"big0"))
-        seen: list[bytes] = []
-        for body in connection.stream(b"/etcdserverpb.KV/RangeStream", request, 10):
-            at = 1
-            while body[at] & 0x80:
-                at += 1
-            seen += [kv.key for kv in decode(m.RangeResponse, body[at + 1 :]).kvs]
-        assert seen == keys

@@ -6,6 +6,7 @@ bytes, and prints how late the leader's timers were.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -72,7 +73,7 @@ def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
             writer = Writer(leader.client_url)
             writer.start()
             try:
-                for name, work in works(client).items():
+                for name, work in works(client, leader.client_url).items():
                     writer.longest_s = 0.0
                     began, before = time.monotonic(), writer.count
                     work()
@@ -90,7 +91,7 @@ def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
             assert writer.count > 10
 
 
-def works(client: Client) -> dict[str, Callable[[], object]]:
+def works(client: Client, endpoint: str) -> dict[str, Callable[[], object]]:
     everything = m.RangeRequest(b"key/", b"key0")
 
     def ask(request: m.RangeRequest) -> m.RangeResponse:
@@ -98,6 +99,17 @@ def works(client: Client) -> dict[str, Callable[[], object]]:
 
     def read_all() -> None:
         assert ask(everything).count == KEYS
+
+    def read_sorted() -> None:
+        by_value = m.RangeRequest(b"key/", b"key0", sort_target=m.SortTarget.VALUE, keys_only=True)
+        assert ask(by_value).count == KEYS
+
+    def read_json() -> None:
+        question = {"key": "a2V5Lw==", "range_end": "a2V5MA=="}
+        call = urllib.request.Request(f"{endpoint}/v3/kv/range", json.dumps(question).encode())
+        with urllib.request.urlopen(call, timeout=300) as answer:
+            size = sum(map(len, iter(lambda: answer.read(1 << 20), b"")))
+        assert size > KEYS * 256
 
     def count() -> None:
         assert ask(m.RangeRequest(b"key/", b"key0", count_only=True)).count == KEYS
@@ -119,6 +131,8 @@ def works(client: Client) -> dict[str, Callable[[], object]]:
 
     return {
         "range over all keys": read_all,
+        "the same sorted by their values": read_sorted,
+        "the same as JSON": read_json,
         "count of all keys": count,
         "HashKV": client.hash_kv,
         "a quarter written anew": rewrite,

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from etcdwire.messages import RangeRequest
+from etcdwire.messages import RangeRequest, SortOrder, SortTarget
 from raftkv.store.mvcc import KeyValueStore
-from raftkv.store.range_walk import RangeWalk
+from raftkv.store.range_walk import walk
 from raftkv.store.ranges import LargeAnswerError, answer_range
 from tests.kit.one_member import NoRows
 from tests.kit.rows import DictRows
@@ -21,7 +21,8 @@ def write(store: KeyValueStore, chance: random.Random, count: int) -> None:
         if chance.random() < 0.2:
             store.delete_range(key, b"")
         else:
-            store.put(key, chance.randbytes(chance.randrange(50)), 0)
+            head = b"same" * 16 * (chance.random() < 0.5)
+            store.put(key, head + chance.randbytes(chance.randrange(50)), 0)
         store.commit()
     store.changes = []
 
@@ -37,6 +38,16 @@ REQUESTS = [
     RangeRequest(b"k", b"l", 3, count_only=True),
     RangeRequest(b"k", b"l", revision=2000),
     RangeRequest(b"z", b"\0"),
+    RangeRequest(b"k", b"l", min_mod_revision=1000, max_mod_revision=3000),
+    RangeRequest(b"k", b"l", 9, min_create_revision=500, max_create_revision=3500),
+    RangeRequest(b"k", b"l", count_only=True, min_mod_revision=1000),
+    RangeRequest(b"k", b"l", min_mod_revision=100_000),
+    *(
+        RangeRequest(b"k", b"l", limit, sort_order=order, sort_target=target)
+        for limit in (0, 5)
+        for order in SortOrder
+        for target in SortTarget
+    ),
 ]
 
 
@@ -46,27 +57,27 @@ def test_walked_is_answered(request_: RangeRequest) -> None:
     store = KeyValueStore(NoRows())
     write(store, chance, 4000)
     wanted = answer_range(store, request_)
-    walk = RangeWalk(store, request_)
-    while not walk.measure(97, 2000):
+    walked = walk(store, request_)
+    while not walked.measure(97, 2000):
         write(store, chance, 5)
     pieces = []
-    for piece in walk.pieces(1000):
+    for piece in walked.pieces(20, 1000):
         write(store, chance, 5)
         pieces.append(piece)
-    assert b"".join(pieces) + walk.tail == wanted
-    assert sum(map(len, pieces)) == walk.size_bytes
-    walk.close()
+    assert b"".join(pieces) + walked.tail == wanted
+    assert sum(map(len, pieces)) == walked.size_bytes
+    walked.close()
 
 
 def test_nothing_is_forgotten_under_a_walker() -> None:
     store = KeyValueStore(NoRows())
     write(store, random.Random(1), 500)
-    walk = RangeWalk(store, RangeRequest(b"k", b"l"))
+    walked = walk(store, RangeRequest(b"k", b"l"))
     store.compact(store.revision)
     assert store.has_garbage
     assert not store.may_forget
-    walk.close()
-    walk.close()
+    walked.close()
+    walked.close()
     assert store.may_forget
 
 
@@ -104,6 +115,8 @@ def test_too_many_bytes_are_noticed_before_they_are_put_together() -> None:
     answer_range(store, RangeRequest(b"k", b"l", 50, revision=51), 1 << 20)
     with pytest.raises(LargeAnswerError):
         answer_range(store, RangeRequest(b"k", b"l"), 1 << 20)
+    with pytest.raises(LargeAnswerError):
+        answer_range(store, RangeRequest(b"k", b"l", sort_target=SortTarget.MOD), 1 << 20)
 
 
 @pytest.mark.parametrize(
