@@ -195,6 +195,8 @@ class EngineFacts:
     """The engine on this machine."""
 
     is_running: bool = False
+    start_progress: str = ""
+    """What an engine that is not ready yet says of its start."""
     is_paused: bool = False
     """An operator has stopped it and wants it to stay stopped."""
     client_url: str = ""

@@ -122,7 +122,7 @@ def decide_membership(facts: Facts) -> Plan:
         return _decide_stopped(facts)
     view = facts.view
     if view is None or not view.has_quorum:
-        reason = "waiting for the cluster to answer with a quorum"
+        reason = facts.engine.start_progress or "waiting for the cluster to answer with a quorum"
         return Plan(waiting=Waiting(reason, WokenBy.TIMER, UNREACHABLE_RETRY_S))
     member = facts.member
     if member is None:

@@ -186,6 +186,7 @@ class LocalWorkload:
         report = restoring.read_report(memory)
         return EngineFacts(
             is_running=is_running,
+            start_progress=self._service.read_start_progress() if is_running else "",
             is_paused=memory.paused,
             client_url=memory.serving_url,
             has_former_copy=bool(memory.former_home),
@@ -308,7 +309,7 @@ class LocalWorkload:
         self._write_config()
         self._remember_start()
         if not self._service.start():
-            raise Retry("the engine is starting")
+            raise Retry(self._service.read_start_progress() or "the engine is starting")
         self._forget_first_start()
 
     def _forget_first_start(self) -> None:

@@ -36,6 +36,15 @@ class Service:
         """Whether the engine has told systemd that it serves clients."""
         return self._read_state() == "active"
 
+    def read_start_progress(self) -> str:
+        """Return what the engine says of a start that takes long; nothing once it is ready."""
+        try:
+            found = host.read_properties(self.name, "ActiveState", "StatusText")
+        except host.ProgramFailed:
+            return ""
+        text = found.get("StatusText", "")
+        return f"starting: {text}" if text and found.get("ActiveState") == "activating" else ""
+
     def _read_state(self) -> str:
         try:
             return host.read_properties(self.name, "ActiveState").get("ActiveState", "")

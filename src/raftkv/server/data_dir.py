@@ -30,6 +30,7 @@ from raftkv.replica.machine import Machine
 from raftkv.replica.membership import bootstrap_entries, bootstrap_hard_state
 from raftkv.server.config import Config
 from raftkv.server.flags import ConfigError
+from raftkv.server.notify import StartProgress
 from raftkv.store.alarms import Alarms
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.tree_v2 import TreeV2
@@ -173,7 +174,7 @@ def create_files(
     found_log(wal_dir, metadata, first)
 
 
-def open_files(config: Config) -> Opened:
+def open_files(config: Config, progress: StartProgress) -> Opened:
     """Open what is there and rebuild the state in memory.
 
     Raises:
@@ -194,7 +195,7 @@ def open_files(config: Config) -> Opened:
             f"--data-dir {config.data_dir}: the store belongs to member {stored:x} and the log to "
             f"member {metadata.member_id:x}; nothing was changed",
         )
-    machine, applied, term, state = load_machine(view)
+    machine, applied, term, state = load_machine(view, progress)
     hard_state = contents.hard_state
     boot = Boot(
         member_id=MemberId(metadata.member_id),
@@ -236,11 +237,19 @@ def _refuse_diverged(member: Path) -> None:
         )
 
 
-def load_machine(view: StoreView) -> tuple[Machine, Index, Term, bytes]:
+def load_machine(
+    view: StoreView, progress: StartProgress | None = None
+) -> tuple[Machine, Index, Term, bytes]:
     """(machine, applied index, its term, replica state) of a view."""
     meta = view.view
+    total = meta.count(Table.ROWS)
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress.tell("loading the store", done, total)
+
     kv = KeyValueStore.load(
-        view, meta.number(schema.META_REVISION), meta.number(schema.META_COMPACT_REVISION)
+        view, meta.number(schema.META_REVISION), meta.number(schema.META_COMPACT_REVISION), tell
     )
     rows = ((int.from_bytes(key, "big"), row) for key, row in meta.scan(Table.V2))
     tree = TreeV2.load(rows, meta.number(schema.META_V2_INDEX))

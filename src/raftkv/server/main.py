@@ -36,7 +36,7 @@ from raftkv.server.http1 import Http1Codec
 from raftkv.server.http2_codec import Http2Codec
 from raftkv.server.join import ask_members
 from raftkv.server.listeners import Bound, Listener, bind_all
-from raftkv.server.notify import notify_systemd, start_logging
+from raftkv.server.notify import StartProgress, notify_systemd, start_logging
 from raftkv.server.peers import PeerConnection, PeerConnections
 from raftkv.server.proxying import run_proxy
 from raftkv.server.space import make_room
@@ -104,6 +104,7 @@ class _Daemon:
         self._reloading: asyncio.Task[None] | None = None
         self._stopped: asyncio.Event | None = None
         self._is_stopping = False
+        self._progress = StartProgress()
 
     def run(self) -> int:
         """Check, open, serve, stop."""
@@ -126,7 +127,7 @@ class _Daemon:
         remove_leftovers(data_dir.paths(config)[0])
         make_room(data_dir.paths(config))
         gc.disable()  # what is loaded now stays: looking through a million keys is of no use
-        opened = data_dir.open_files(config)
+        opened = data_dir.open_files(config, self._progress)
         data_dir.check_same_cluster(config, opened, self._given)
         if config.force_new_cluster:
             force(opened, contexts.dial)
@@ -244,6 +245,7 @@ class _Daemon:
     def _ready(self) -> None:
         _LOG.info("ready to serve client requests")
         notify_systemd("READY=1")
+        notify_systemd("STATUS=serving")
 
     # --- stopping ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from typing import Final
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warn": 30, "error": 40, "panic": 50, "fatal": 50}
@@ -33,6 +34,20 @@ def notify_systemd(text: str) -> None:
             notify.sendto(text.encode(), address)
     except OSError as error:
         _LOG.warning("cannot notify systemd: %s", error)
+
+
+class StartProgress:
+    """Tells systemd (``systemctl status``, ``StatusText``) how far a start is, once a second."""
+
+    def __init__(self, quiet_s: float = 1.0) -> None:
+        self._next_s = time.monotonic() + quiet_s  # an ordinary start says nothing
+
+    def tell(self, work: str, done: int, total: int) -> None:
+        """Of ``total`` rows or entries so many are done."""
+        now_s = time.monotonic()
+        if now_s >= self._next_s and total > 0:
+            self._next_s = now_s + 1.0
+            notify_systemd(f"STATUS={work}: {min(100, done * 100 // total)} %, {done} of {total}")
 
 
 class Watchdog:

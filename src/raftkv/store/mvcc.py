@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -120,13 +120,21 @@ class KeyValueStore:
         """(revision, key) of the last changes."""
 
     @classmethod
-    def load(cls, view: ReadView, revision: int, compact_revision: int) -> KeyValueStore:
-        """Rebuild the index from all flushed rows."""
+    def load(
+        cls,
+        view: ReadView,
+        revision: int,
+        compact_revision: int,
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> KeyValueStore:
+        """Rebuild the index from all flushed rows; ``tell`` hears now and then how many it has."""
         store = cls(view)
         store.compact_revision = compact_revision
         index = store._index
         last = 0
-        for row_id, row in view.scan_rows(0, 1 << 63):
+        for number, (row_id, row) in enumerate(view.scan_rows(0, 1 << 63)):
+            if not number & 0xFFFF:
+                tell(number)
             key = key_of(row)
             history = index.get(key)
             main = row_id >> _SHIFT

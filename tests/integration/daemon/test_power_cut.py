@@ -21,6 +21,7 @@ from raftkv.replica.inputs import Persisted, Tick
 from raftkv.replica.step import Replica
 from raftkv.server import data_dir, flags
 from raftkv.server.config import check
+from raftkv.server.notify import StartProgress
 from tests.kit.power_cut import CALLS, DiskImage, read_trace
 from tests.kit.servers import Process, free_ports, is_healthy
 from tests.kit.waiting import wait_for
@@ -96,7 +97,7 @@ def recover(directory: Path, ports: list[int]) -> dict[bytes, bytes]:
     config = check(flags.read(arguments_for(directory, ports), {}))
     if not data_dir.has_member(config):
         data_dir.found_cluster(config)
-    opened = data_dir.open_files(config)
+    opened = data_dir.open_files(config, StartProgress())
     try:
         replica = Replica(RaftSettings(), opened.boot, opened.machine, 1)
         effects = Effects()

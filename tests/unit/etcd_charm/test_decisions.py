@@ -20,6 +20,7 @@ from etcd_charm.cluster.leaving import Farewell, decide_leave, is_removal_known
 from etcd_charm.cluster.membership import GHOST_ABSENCE_S, find_ghosts
 from etcd_charm.cluster.plan import decide
 from etcd_charm.cluster.settings import Settings
+from etcd_charm.cluster.status import Level, Report, describe
 from etcd_charm.cluster.steps import (
     AddLearner,
     FoundCluster,
@@ -114,6 +115,15 @@ def test_data_of_another_cluster_is_not_adopted_by_a_founder():
 
 def test_a_stopped_member_starts_without_asking_anybody():
     assert decide(facts(1, 2, engine=STOPPED, view=None)).steps == (StartMember(),)
+
+
+def test_row_27_a_long_start_is_waited_for_and_its_progress_shown():
+    progress = "starting: loading the store: 25 %, 50 of 200"
+    engine = EngineFacts(is_running=True, data=DataState.OURS, start_progress=progress)
+    known = facts(view=None, engine=engine)
+    plan = decide(known)
+    assert not plan.steps
+    assert describe(known, plan) == Report(Level.WAITING, progress)
 
 
 def test_a_removed_member_does_not_start_again_on_its_data():
