@@ -165,6 +165,11 @@ class KeyValueStore:
             self._sub = 0
         return self.revision
 
+    @property
+    def revision_so_far(self) -> int:
+        """The store's revision; inside an open one, the open one's from its first change on."""
+        return self.revision + (1 if self._sub else 0)
+
     def put(self, key: bytes, value: bytes, lease: int) -> Change:
         """Write one key."""
         main = self.revision + 1
@@ -321,7 +326,7 @@ class KeyValueStore:
         Raises:
             RequestError: in the future, or compacted.
         """
-        if revision > self.revision + (1 if self._sub else 0):
+        if revision > self.revision_so_far:
             raise FUTURE_REVISION
         if 0 < revision < self.compact_revision:
             raise COMPACTED

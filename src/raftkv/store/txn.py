@@ -1,11 +1,12 @@
 """Applying writes: put, delete, and transactions with their guards.
 
-Each function returns the response's bytes without the header: the header's revision is only known
+Each function returns the response's bytes without the header: its revision is only known
 when the whole transaction is done, and its ids differ per member.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from etcdwire.errors import (
@@ -203,11 +204,11 @@ def apply_txn(store: KeyValueStore, request: TxnRequest) -> tuple[int, bytes]:
     """
     path: dict[int, bool] = {}
     _choose_branches(store, request, path)
-    _check_chosen(store, request, path)
+    _check_chosen(store, request, path, _check_put)  # all puts before the first range, as etcd
+    _check_chosen(store, request, path, _check_read)
     store.begin()
     body = _run(store, request, path)
-    revision = store.commit()
-    return revision, body(revision)
+    return store.commit(), body
 
 
 def _choose_branches(store: KeyValueStore, request: TxnRequest, path: dict[int, bool]) -> None:
@@ -219,57 +220,56 @@ def _choose_branches(store: KeyValueStore, request: TxnRequest, path: dict[int, 
             _choose_branches(store, operation.request_txn, path)
 
 
-def _check_chosen(store: KeyValueStore, request: TxnRequest, path: dict[int, bool]) -> None:
+def _check_chosen(
+    store: KeyValueStore,
+    request: TxnRequest,
+    path: dict[int, bool],
+    check: Callable[[KeyValueStore, RequestOp], None],
+) -> None:
     for operation in request.success if path[id(request)] else request.failure:
-        if operation.request_range is not None:
-            store.check_revision(operation.request_range.revision)
-        elif operation.request_put is not None:
-            put = operation.request_put
-            if put.lease:
-                store.leases.require(put.lease)
-            if (put.ignore_value or put.ignore_lease) and store.latest(put.key) is None:
-                raise KEY_NOT_FOUND
-        elif operation.request_txn is not None:
-            _check_chosen(store, operation.request_txn, path)
+        if operation.request_txn is not None:
+            _check_chosen(store, operation.request_txn, path, check)
+        else:
+            check(store, operation)
 
 
-class _Body:
-    """A response whose nested headers wait for the final revision."""
-
-    __slots__ = ("_build",)
-
-    def __init__(self, parts: list[bytes | tuple[bytes, bytes | _Body]]) -> None:
-        self._build = parts
-
-    def __call__(self, revision: int) -> bytes:
-        header = (
-            encode_field(b"\x0a", b"\x18" + encode_varint(revision)) if revision else b"\x0a\0"
-        )
-        out: list[bytes] = []
-        for part in self._build:
-            if isinstance(part, bytes):
-                out.append(part)
-                continue
-            tag, inner = part
-            # etcd leaves the header of a nested transaction empty
-            body = b"\x0a\0" + inner(revision) if isinstance(inner, _Body) else header + inner
-            out.append(encode_field(b"\x1a", encode_field(tag, body)))
-        return b"".join(out)
+def _check_put(store: KeyValueStore, operation: RequestOp) -> None:
+    put = operation.request_put
+    if put is not None:
+        if (put.ignore_value or put.ignore_lease) and store.latest(put.key) is None:
+            raise KEY_NOT_FOUND
+        if put.lease:
+            store.leases.require(put.lease)
 
 
-def _run(store: KeyValueStore, request: TxnRequest, path: dict[int, bool]) -> _Body:
+def _check_read(store: KeyValueStore, operation: RequestOp) -> None:
+    if operation.request_range is not None:
+        store.check_revision(operation.request_range.revision)
+
+
+def _run(store: KeyValueStore, request: TxnRequest, path: dict[int, bool]) -> bytes:
     succeeded = path[id(request)]
-    parts: list[bytes | tuple[bytes, bytes | _Body]] = [b"\x10\x01" if succeeded else b""]
+    parts = [b"\x10\x01" if succeeded else b""]
     for operation in request.success if succeeded else request.failure:
-        if operation.request_range is not None:
-            parts.append((b"\x0a", answer_range(store, operation.request_range)))
-        elif operation.request_put is not None:
-            parts.append((b"\x12", apply_put(store, operation.request_put)))
-        elif operation.request_delete_range is not None:
-            parts.append((b"\x1a", apply_delete(store, operation.request_delete_range)))
-        elif operation.request_txn is not None:
-            parts.append((b"\x22", _run(store, operation.request_txn, path)))
-    return _Body(parts)
+        if operation.request_txn is not None:
+            # etcd leaves the header of a nested transaction empty
+            tag, header, body = b"\x22", b"\x0a\0", _run(store, operation.request_txn, path)
+        else:
+            tag, body = _run_one(store, operation)
+            revision = store.revision_so_far
+            header = encode_field(b"\x0a", b"\x18" + encode_varint(revision))
+        parts.append(encode_field(b"\x1a", encode_field(tag, header + body)))
+    return b"".join(parts)
+
+
+def _run_one(store: KeyValueStore, operation: RequestOp) -> tuple[bytes, bytes]:
+    """(tag of the answer, the answer without its header)."""
+    if operation.request_range is not None:
+        return b"\x0a", answer_range(store, operation.request_range)
+    if operation.request_put is not None:
+        return b"\x12", apply_put(store, operation.request_put)
+    assert operation.request_delete_range is not None
+    return b"\x1a", apply_delete(store, operation.request_delete_range)
 
 
 def _holds(store: KeyValueStore, guard: Compare) -> bool:
