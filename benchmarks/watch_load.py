@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("endpoint")
     parser.add_argument("--watchers", type=int, default=100)
     parser.add_argument("--connections", type=int, default=10)
-    parser.add_argument("--puts", type=int, default=300)
+    parser.add_argument("--puts", type=int, default=1000)
     parser.add_argument("--window", type=int, default=4)
     a = parser.parse_args()
     wires = [Wire(a.endpoint) for _ in range(a.connections)]
