@@ -264,8 +264,9 @@ def load_machine(
         lessor,
         V2Auth.load(meta.scan(Table.AUTH)),
     )
-    events = meta.scan(Table.META, schema.META_V2_EVENT, schema.META_V2_EVENT + b"\xff" * 5)
-    machine.history_v2.load((decode_row(row) for _, row in events), tree.index)
+    events = meta.scan(Table.META, schema.META_V2_EVENTS, schema.META_V2_EVENTS + b"\xff" * 5)
+    found = (event for _, row in events for event in decode_row(row))
+    machine.history_v2.load(found, tree.index)
     applied = meta.number(schema.META_APPLIED_INDEX)
     # A directory of a version that kept no chain begins one here.
     chain = meta.get(Table.META, schema.META_CHAIN) or bytes(8) + schema.encode_number(applied)

@@ -29,7 +29,6 @@ from raftkv.log.wal import Wal
 from raftkv.replica.effects import Persist
 from raftkv.replica.machine import Machine
 from raftkv.values import Index
-from raftkv.watch.history_v2 import EVENTS_MAX, encode_row
 
 _LOG: Final = logging.getLogger("raftkv.disk")
 COPY_PAUSE_S: Final = 0.001
@@ -325,8 +324,7 @@ def meta_rows(applied: int, term: int, state: bytes, machine: Machine) -> list[R
 
 def event_rows(machine: Machine) -> list[RowWrite]:
     """The latest v2 events, so that clients may ask for them after a restart."""
-    rows: list[RowWrite] = []
-    for event in machine.history_v2.take_unsaved():
-        slot = (event.store_index % EVENTS_MAX).to_bytes(4, "big")
-        rows.append((Table.META, schema.META_V2_EVENT + slot, encode_row(event)))
-    return rows
+    return [
+        (Table.META, schema.META_V2_EVENTS + place.to_bytes(4, "big"), row)
+        for place, row in machine.history_v2.take_unsaved()
+    ]

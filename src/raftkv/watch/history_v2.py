@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from etcdwire.json_v2 import NodeView
@@ -15,6 +15,9 @@ from raftkv.store.tree_v2 import EventV2
 
 EVENTS_MAX: Final = 1000
 """etcd's window; older events are answered with error 401."""
+EVENTS_PER_ROW: Final = 50
+ROWS_MAX: Final = EVENTS_MAX // EVENTS_PER_ROW + 1
+"""The window may begin in the middle of a row."""
 
 
 @dataclass(slots=True, eq=False)
@@ -94,16 +97,27 @@ class HistoryV2:
         """
         first = current_index + 1
         for event in sorted(events, key=lambda event: event.store_index, reverse=True):
-            if event.store_index == first - 1:
+            if event.store_index == first - 1 and len(self._events) < EVENTS_MAX:
                 self._events.appendleft(event)
                 first -= 1
         self._lost_index = first - 1
 
-    def take_unsaved(self) -> list[EventV2]:
-        """Hand over the events since the last call, as far as they are still held."""
-        start = len(self._events) - min(self._unsaved_count, len(self._events))
+    def take_unsaved(self) -> list[tuple[int, bytes]]:
+        """Hand over the events since the last call as rows of a ring: (place, row).
+
+        A row has the events of fifty indices: one row an event would cost a busy member as much as
+        its keys. The last one is written anew until it is full.
+        """
+        events = self._events
+        start = len(events) - min(self._unsaved_count, len(events))
+        if start == len(events):
+            return []
         self._unsaved_count = 0
-        return list(islice(self._events, start, None))
+        first = _row_of(events[start])
+        while start and _row_of(events[start - 1]) == first:
+            start -= 1
+        rows = groupby(islice(events, start, None), _row_of)
+        return [(number % ROWS_MAX, encode_row(found)) for number, found in rows]
 
     def go_on(self, other: HistoryV2, former_index: int) -> None:
         """The tree was replaced by a newer one: take its events, tell waiters what they missed.
@@ -141,22 +155,31 @@ class HistoryV2:
                     self.remove(waiter)
 
 
-def encode_row(event: EventV2) -> bytes:
-    """Encode an event for the backend: JSON, because nobody reads it twice."""
-    return json.dumps([*event[:3], event.store_index, event.refresh, event.deleted_paths]).encode()
+def _row_of(event: EventV2) -> int:
+    return event.store_index // EVENTS_PER_ROW
 
 
-def decode_row(row: bytes) -> EventV2:
+def encode_row(events: Iterable[EventV2]) -> bytes:
+    """Encode events for the backend: JSON, because nobody reads them twice."""
+    found = [
+        (*event[:3], event.store_index, event.refresh, event.deleted_paths) for event in events
+    ]
+    return json.dumps(found).encode()
+
+
+def decode_row(row: bytes) -> list[EventV2]:
     """Decode what ``encode_row`` gave."""
-    action, node, previous, store_index, refresh, deleted_paths = json.loads(row)
-    return EventV2(
-        action,
-        NodeView(*node),
-        NodeView(*previous) if previous is not None else None,
-        store_index,
-        refresh,
-        tuple(deleted_paths),
-    )
+    return [
+        EventV2(
+            action,
+            NodeView(*node),
+            NodeView(*previous) if previous is not None else None,
+            store_index,
+            refresh,
+            tuple(deleted_paths),
+        )
+        for action, node, previous, store_index, refresh, deleted_paths in json.loads(row)
+    ]
 
 
 def _matches(event: EventV2, path: str, *, recursive: bool) -> bool:

@@ -19,7 +19,7 @@ from raftkv.store.errors_v2 import V2Error
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.tree_v2 import TreeV2
 from raftkv.values import Index, Term
-from raftkv.watch.history_v2 import EVENTS_MAX, HistoryV2, Waiter, decode_row, encode_row
+from raftkv.watch.history_v2 import EVENTS_MAX, ROWS_MAX, HistoryV2, Waiter, decode_row
 from raftkv.watch.hub import Watcher
 from tests.kit.rows import DictRows
 
@@ -191,21 +191,31 @@ def test_v2_commands_there_and_back() -> None:
     assert decode_v2(encode_v2(command)) == command
 
 
-def saved(target: Machine) -> list[bytes]:
-    return [encode_row(event) for event in target.history_v2.take_unsaved()]
+def save(target: Machine, ring: dict[int, bytes]) -> int:
+    """Write what is new to a ring; how many rows that were."""
+    rows = target.history_v2.take_unsaved()
+    ring.update(rows)
+    return len(rows)
+
+
+def load(ring: dict[int, bytes], index: int) -> HistoryV2:
+    again = HistoryV2()
+    rows = reversed(ring.values())
+    again.load((event for row in rows for event in decode_row(row)), index)
+    return again
 
 
 def test_v2_events_go_on_over_a_restart() -> None:
     target = machine()
     for number in range(3):
         set_v2(target, "/a", f"<{number}>\udc80")
-    rows = saved(target)
-    assert saved(target) == []
+    ring: dict[int, bytes] = {}
+    assert save(target, ring) == 1
+    assert save(target, ring) == 0
     set_v2(target, "/b")
-    rows += saved(target)
-    again = HistoryV2()
-    again.load(map(decode_row, reversed(rows)), target.tree.index)
+    assert save(target, ring) == 1
     index = target.tree.index
+    again = load(ring, index)
     for since in range(index - 3, index + 1):
         expected = target.history_v2.find("/", since, index, recursive=True)
         assert again.find("/", since, index, recursive=True) == expected
@@ -219,18 +229,26 @@ def test_v2_events_before_a_gap_are_left(missing: int, kept: int) -> None:
     target = machine()
     for _ in range(4):
         set_v2(target, "/a")
-    rows = saved(target)
-    del rows[missing]
+    ring: dict[int, bytes] = {}
+    save(target, ring)
+    (events,) = (decode_row(row) for row in ring.values())
+    del events[missing]
     again = HistoryV2()
-    again.load(map(decode_row, rows), target.tree.index)
+    again.load(events, target.tree.index)
     assert len(again._events) == kept
 
 
-def test_only_v2_events_that_are_still_held_are_saved() -> None:
-    target = machine()
-    for _ in range(EVENTS_MAX + 5):
-        set_v2(target, "/a")
-    assert len(saved(target)) == EVENTS_MAX
+@pytest.mark.parametrize("step", [1, 7, 50, 333, EVENTS_MAX + 5])
+def test_v2_events_that_are_still_held_are_saved_whenever_that_is_done(step: int) -> None:
+    target, ring = machine(), dict[int, bytes]()
+    for number in range(2 * EVENTS_MAX + 30):
+        set_v2(target, "/a", f"{number}")
+        if number % step == 0:
+            save(target, ring)
+    save(target, ring)
+    assert len(ring) <= ROWS_MAX
+    again = load(ring, target.tree.index)
+    assert list(again._events) == list(target.history_v2._events)
 
 
 def test_v2_waiters_go_on_over_an_installed_snapshot() -> None:
