@@ -73,8 +73,9 @@ class MachineKeeper(threading.Thread):
             try:
                 with self._boot_lock:
                     self._boot()
-            except (JujuError, OSError) as error:
-                self._note_failure(str(error))
+            except Exception as error:  # noqa: BLE001 - see below
+                # Whatever it was: a keeper that ends would leave the machine pending for ever.
+                self._note_failure(str(error) or repr(error))
 
     def leave(self) -> None:
         """End the thread and leave the machine running (the daemon is going)."""

@@ -137,7 +137,9 @@ class Network:
             f"link set eth0 address {mac}\naddr add {address}/24 dev eth0\n"
             "link set eth0 up\nlink set lo up\n"
         )
-        subprocess.run(inside, input=batch, text=True, check=True, capture_output=True)
+        done = subprocess.run(inside, input=batch, text=True, check=False, capture_output=True)
+        if done.returncode != 0:
+            raise Refused(f"cannot give a machine its {address}: {done.stderr.strip()}")
 
     def cut(self, port: str, pid: int, way: str) -> None:
         """Cut a machine off: ``both`` pulls the plug, ``in`` and ``out`` lose packets one way.
