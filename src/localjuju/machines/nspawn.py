@@ -19,7 +19,7 @@ from localjuju.machines import cgroups, clocks, disks, rootfs
 from localjuju.machines.launch_script import LAUNCH_SCRIPT
 from localjuju.network import Network
 
-BOOT_SECONDS_MAX = 180.0
+BOOT_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 15.0
 REBOOT_CODE = 133
 LOGIN_GROUP = "ljj-login"
@@ -147,8 +147,10 @@ class Container:
     def _find_leader(self) -> int:
         """Return the machine's init: the grandchild of the supervisor by way of nspawn."""
         for nspawn in _children(self.pid):
+            outside = _process_namespace(nspawn)
             for process in _children(nspawn):
-                if _children_namespace(process) != _children_namespace(nspawn):
+                inside = _process_namespace(process)
+                if inside and outside and inside != outside:  # one that has just ended has none
                     return process
         return 0
 
@@ -161,11 +163,8 @@ class Container:
                 raise Refused(f"machine {self.name} did not start: {tail.strip()}")
             self.leader = self.leader or self._find_leader()
             if self.leader and (self.live_root / "run/systemd/private").exists():
-                # Asked anew every second: a systemctl that misses the end of the start waits for ever.
-                ask = ["timeout", "1", "systemctl", "is-system-running", "--wait"]
-                state = self.call(ask, check=False).strip()
-                if state not in ("", "unknown", "initializing", "starting"):
-                    return
+                self.call(["systemctl", "is-system-running", "--wait"], check=False)
+                return
             time.sleep(0.02)
         raise Refused(f"machine {self.name} did not start within {BOOT_SECONDS_MAX:.0f} s")
 
@@ -335,7 +334,8 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _children_namespace(pid: int) -> str:
+def _process_namespace(pid: int) -> str:
+    """Return which process namespace a process is in; nothing when it has ended."""
     try:
         return str(Path(f"/proc/{pid}/ns/pid").readlink())
     except OSError:
