@@ -177,6 +177,11 @@ class Machine:
         return taken
 
     @property
+    def unflushed_count(self) -> int:
+        """How many rows of keys, of both kinds, a flush would write."""
+        return len(self._rows) + len(self.tree.writes)
+
+    @property
     def has_unflushed(self) -> bool:
         """Whether a flush would write rows."""
         return bool(

@@ -28,7 +28,9 @@ from raftkv.log.errors import NoSpaceError
 from raftkv.log.wal import Wal
 from raftkv.replica.effects import Persist
 from raftkv.replica.machine import Machine
+from raftkv.store.tree_v2 import EventV2
 from raftkv.values import Index
+from raftkv.watch.history_v2 import encode_rows
 
 _LOG: Final = logging.getLogger("raftkv.disk")
 COPY_PAUSE_S: Final = 0.001
@@ -187,6 +189,8 @@ class FlushBatch:
     rows: list[tuple[bytes, bytes]] = field(default_factory=list)
     """New revisions, ascending."""
     others: list[RowWrite] = field(default_factory=list)
+    events: Sequence[EventV2] = ()
+    """Of v2; their rows are made by the thread, because it takes milliseconds."""
     done: Callable[[], None] | None = None
     """Called on the loop once the transaction is durable."""
 
@@ -255,10 +259,11 @@ class FlushThread(_Worker):
             self._environment.append_rows(Table.ROWS, slice_rows)
             if twin is not None:
                 twin.follow_rows(slice_rows)
-        if batch.others:
-            self._environment.write_rows(batch.others)
+        others = [*batch.others, *_event_rows(batch.events)]
+        if others:
+            self._environment.write_rows(others)
             if twin is not None:
-                twin.follow(batch.others)
+                twin.follow(others)
         if batch.done is not None:
             started = time.monotonic()
             self._environment.commit()
@@ -322,9 +327,9 @@ def meta_rows(applied: int, term: int, state: bytes, machine: Machine) -> list[R
     ]
 
 
-def event_rows(machine: Machine) -> list[RowWrite]:
+def _event_rows(events: Sequence[EventV2]) -> list[RowWrite]:
     """The latest v2 events, so that clients may ask for them after a restart."""
     return [
         (Table.META, schema.META_V2_EVENTS + place.to_bytes(4, "big"), row)
-        for place, row in machine.history_v2.take_unsaved()
+        for place, row in encode_rows(events)
     ]

@@ -30,7 +30,17 @@ from raftkv.api.v3_watch import WatchStream
 from raftkv.auth.tokens import SimpleTokens
 from raftkv.backend.environment import Environment
 from raftkv.log.errors import StorageError as LogError
-from raftkv.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply, Message
+from raftkv.raft.messages import (
+    Append,
+    AppendReply,
+    Forward,
+    Heartbeat,
+    HeartbeatReply,
+    LeaseAsk,
+    Message,
+    ReadIndex,
+    TransferRequest,
+)
 from raftkv.raft.settings import RaftSettings
 from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
 from raftkv.replica.inputs import (
@@ -76,6 +86,8 @@ from raftkv.values import (
 from raftkv.watch.history_v2 import Waiter
 
 SPACE_EVERY_S: Final = 1.0
+_QUESTIONS: Final = frozenset({Forward, ReadIndex, LeaseAsk, TransferRequest})
+"""What a member sends because one of its clients waits."""
 T = TypeVar("T")
 _LOG: Final = logging.getLogger("raftkv")
 
@@ -560,6 +572,8 @@ class Driver:
                 self._note_append(sender, message.match)
             elif type(message) is Append:
                 self.figures.appends_received.note(time.monotonic(), _size_bytes(message))
+            elif type(message) in _QUESTIONS and sender in self._links:
+                self._links[sender].be_prompt()
             self._inputs.append(PeerMessage(sender, message))
         self._schedule()
 

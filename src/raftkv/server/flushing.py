@@ -21,14 +21,18 @@ from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
-from raftkv.server.disk import FlushBatch, FlushThread, event_rows, meta_rows
+from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
 from raftkv.values import Index
 
 if TYPE_CHECKING:
     from raftkv.server.driver import Driver
 
 FLUSH_EVERY_S: Final = 0.01
-"""Rows reach the backend's transaction in slices this often."""
+"""How often it is looked whether there is enough to do."""
+FLUSH_ROWS: Final = 128
+"""So many rows, or a commit, are worth waking the flush thread; a node of v2 that is set again
+meanwhile is written once.
+"""
 COMMIT_EVERY_S: Final = 0.3
 """The transaction ends this often; what is not in it is replayed from the log after a crash."""
 FORGET_KEYS: Final = 1000
@@ -98,7 +102,8 @@ class Flushing:
             self._when_committed += waiting
             commit = True
         if (
-            machine.has_unflushed
+            machine.unflushed_count >= FLUSH_ROWS
+            or (commit and machine.has_unflushed)
             or forgotten
             or (commit and driver.replica.applied_index > self._committed_index)
             or self._when_committed
@@ -130,7 +135,7 @@ class Flushing:
             applied = driver.replica.applied_index
             state = driver.replica.encode_state()
             others += meta_rows(applied, driver.replica.applied_term, state, machine)
-            others += event_rows(machine)
+            batch.events = machine.history_v2.take_unsaved()
             self._committed_index = applied
             self._flushing.append((self._uncommitted_rows, applied))
             self._uncommitted_rows = []

@@ -24,10 +24,11 @@ from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from raftkv.api.figures import Figures
-from raftkv.raft.messages import Message
+from raftkv.raft.messages import Commit, Message
 from raftkv.replica.levels import FIRST_LEVEL, LEVEL
 from raftkv.replica.peer_codec import FrameReader, PeerProtocolError, encode_frame
 from raftkv.server.guard import Guard
+from raftkv.server.held_commit import HELD_S, HeldCommit
 from raftkv.server.tls import PEER_SERVER_NAME
 from raftkv.values import ClusterId, Member, MemberId, Membership
 
@@ -143,6 +144,8 @@ class PeerLink(asyncio.Protocol):
         """A connection that stood has broken, and what follows is not known yet."""
         self._answer = b""
         self._gathered: list[bytes] = []
+        self._held = HeldCommit()
+        self._held_timer: asyncio.TimerHandle | None = None
         self._delay_s = RECONNECT_FIRST_S
         self._attempt = 0
         self._is_closed = False
@@ -233,6 +236,7 @@ class PeerLink(asyncio.Protocol):
         self._transport = None
         self._is_accepted = False
         self._gathered.clear()
+        self._held.take()
         if was_accepted and not self._is_closed:
             self._figures.send_failures += 1
             self._is_broken = True
@@ -241,8 +245,31 @@ class PeerLink(asyncio.Protocol):
 
     def send(self, message: Message) -> None:
         """Gather one message for this turn; dropped when the peer cannot take it."""
-        if self._is_accepted:
-            self._gathered.append(encode_frame(message))
+        if not self._is_accepted:
+            return
+        if type(message) is Commit and self._held.hold(message, self._loop.time()):
+            if self._held_timer is None:
+                self._held_timer = self._loop.call_later(HELD_S, self._send_held)
+            return
+        held = self._held.take_before(message)
+        if held is not None:
+            self._gathered.append(encode_frame(held))
+        self._gathered.append(encode_frame(message))
+
+    def be_prompt(self) -> None:
+        """The peer asked for something: its clients wait for what is committed."""
+        self._held.be_prompt(self._loop.time())
+
+    def _send_held(self) -> None:
+        self._held_timer = None
+        left_s = self._held.due_in_s(self._loop.time())
+        if left_s:
+            self._held_timer = self._loop.call_later(left_s, self._send_held)
+            return
+        held = self._held.take()
+        if held is not None:
+            self._gathered.append(encode_frame(held))
+            self.flush()
 
     def flush(self) -> None:
         """Write what gathered."""
@@ -270,6 +297,8 @@ class PeerLink(asyncio.Protocol):
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._held_timer is not None:
+            self._held_timer.cancel()
         if self._task is not None:
             self._task.cancel()
         if self._transport is not None:

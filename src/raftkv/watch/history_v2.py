@@ -102,12 +102,8 @@ class HistoryV2:
                 first -= 1
         self._lost_index = first - 1
 
-    def take_unsaved(self) -> list[tuple[int, bytes]]:
-        """Hand over the events since the last call as rows of a ring: (place, row).
-
-        A row has the events of fifty indices: one row an event would cost a busy member as much as
-        its keys. The last one is written anew until it is full.
-        """
+    def take_unsaved(self) -> list[EventV2]:
+        """Hand over the events since the last call, and those that share a row with the first."""
         events = self._events
         start = len(events) - min(self._unsaved_count, len(events))
         if start == len(events):
@@ -116,8 +112,7 @@ class HistoryV2:
         first = _row_of(events[start])
         while start and _row_of(events[start - 1]) == first:
             start -= 1
-        rows = groupby(islice(events, start, None), _row_of)
-        return [(number % ROWS_MAX, encode_row(found)) for number, found in rows]
+        return list(islice(events, start, None))
 
     def go_on(self, other: HistoryV2, former_index: int) -> None:
         """The tree was replaced by a newer one: take its events, tell waiters what they missed.
@@ -157,6 +152,16 @@ class HistoryV2:
 
 def _row_of(event: EventV2) -> int:
     return event.store_index // EVENTS_PER_ROW
+
+
+def encode_rows(events: Iterable[EventV2]) -> list[tuple[int, bytes]]:
+    """Encode what ``take_unsaved`` gave as rows of a ring: (place, row).
+
+    A row has the events of fifty indices: one row an event would cost a busy member as much as its
+    keys. The last one is written anew until it is full.
+    """
+    rows = groupby(events, _row_of)
+    return [(number % ROWS_MAX, encode_row(found)) for number, found in rows]
 
 
 def encode_row(events: Iterable[EventV2]) -> bytes:

@@ -19,7 +19,14 @@ from raftkv.store.errors_v2 import V2Error
 from raftkv.store.mvcc import KeyValueStore
 from raftkv.store.tree_v2 import TreeV2
 from raftkv.values import Index, Term
-from raftkv.watch.history_v2 import EVENTS_MAX, ROWS_MAX, HistoryV2, Waiter, decode_row
+from raftkv.watch.history_v2 import (
+    EVENTS_MAX,
+    ROWS_MAX,
+    HistoryV2,
+    Waiter,
+    decode_row,
+    encode_rows,
+)
 from raftkv.watch.hub import Watcher
 from tests.kit.rows import DictRows
 
@@ -193,7 +200,7 @@ def test_v2_commands_there_and_back() -> None:
 
 def save(target: Machine, ring: dict[int, bytes]) -> int:
     """Write what is new to a ring; how many rows that were."""
-    rows = target.history_v2.take_unsaved()
+    rows = encode_rows(target.history_v2.take_unsaved())
     ring.update(rows)
     return len(rows)
 
