@@ -24,6 +24,7 @@ from raftkv.watch.hub import Delivery, Watcher, wants
 PENDING_BYTES_MAX: Final = 8 << 20
 """Unread answers of one stream; beyond it its watches wait and catch up from the store."""
 CATCH_UP_ROWS: Final = 500
+CATCH_UP_BYTES: Final = 4 << 20
 """Rows of history read per slice: a few milliseconds."""
 CATCH_UP_RETRY_S: Final = 0.02
 FRAGMENT_BYTES: Final = 1 << 20
@@ -292,7 +293,7 @@ class WatchStream:
             )
             return False
         events: list[bytes] = []
-        current = 0
+        current = size = 0
         for count, (row_id, row) in enumerate(kv.history(watcher.next_revision)):
             revision = main_revision(row_id)
             if revision != current:
@@ -301,8 +302,9 @@ class WatchStream:
                     events = []
                 watcher.next_revision = revision
                 current = revision
-                if count >= CATCH_UP_ROWS:
+                if count >= CATCH_UP_ROWS or size >= CATCH_UP_BYTES:
                     return False
+            size += len(row)
             key = key_of(row)
             if not in_range(key, watcher.key, watcher.range_end) or not wants(watcher, row_id):
                 continue

@@ -93,6 +93,7 @@ class Config:
     election_ms: int
     snapshot_count: int
     snapshot_bytes_per_s: int
+    """0: as fast as clients allow; see ``server.snapshots.Pace``."""
     quota_bytes: int
     max_txn_ops: int
     max_request_bytes: int
@@ -167,7 +168,7 @@ def check(raw: RawConfig) -> Config:
         heartbeat_ms=heartbeat_ms,
         election_ms=election_ms,
         snapshot_count=max(raw.number("snapshot-count"), 1000),
-        snapshot_bytes_per_s=max(raw.number("snapshot-rate"), SNAPSHOT_RATE_MIN),
+        snapshot_bytes_per_s=_snapshot_rate(raw),
         quota_bytes=_quota_bytes(raw),
         max_txn_ops=raw.number("max-txn-ops"),
         max_request_bytes=raw.number("max-request-bytes"),
@@ -239,6 +240,11 @@ def _timing(raw: RawConfig) -> tuple[int, int]:
 def _quota_bytes(raw: RawConfig) -> int:
     given = raw.number("quota-backend-bytes")
     return NO_QUOTA_BYTES if given < 0 else given or QUOTA_BYTES_DEFAULT
+
+
+def _snapshot_rate(raw: RawConfig) -> int:
+    given = raw.number("snapshot-rate")
+    return max(given, SNAPSHOT_RATE_MIN) if given else 0
 
 
 def _auto_compaction(raw: RawConfig) -> tuple[Mode, int]:

@@ -61,7 +61,11 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("heartbeat-interval", 100, "milliseconds between heartbeats"),
     Flag("election-timeout", 1000, "milliseconds without a leader before an election"),
     Flag("snapshot-count", 100000, "entries kept in the log for slow members"),
-    Flag("snapshot-rate", 32 << 20, "bytes per second of a snapshot for a slow member"),
+    Flag(
+        "snapshot-rate",
+        0,
+        "bytes per second of a snapshot for a slow member (0: 128 MiB, 32 MiB while clients write)",
+    ),
     Flag("max-snapshots", 5, "accepted; the backend is the only snapshot"),
     Flag("max-wals", 5, "accepted; the log is trimmed by what is durable"),
     Flag(

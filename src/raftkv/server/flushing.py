@@ -38,6 +38,7 @@ COMMIT_EVERY_S: Final = 0.3
 FORGET_KEYS: Final = 1000
 """Keys looked at per flush after a compaction: about a millisecond."""
 HASH_SLICE_ROWS: Final = 1000
+HASH_SLICE_BYTES: Final = 4 << 20
 VIEW_RETRY_S: Final = 0.05
 _LOG: Final = logging.getLogger("raftkv.flush")
 _BUSY: Final = UnavailableError(Code.UNAVAILABLE, "etcdserver: defragmentation is under way")
@@ -203,14 +204,18 @@ class Flushing:
 
         def step() -> None:
             nonlocal crc
-            parts = [row for row, _ in zip(rows, range(HASH_SLICE_ROWS), strict=False)]
-            crc = crc32c(b"".join(parts), crc)
-            if len(parts) == HASH_SLICE_ROWS:
-                self._driver.call_later(0, step)
-            else:
-                view.close()
-                self._view_closed()
-                done(crc)
+            parts: list[bytes] = []
+            size = 0
+            for row in rows:
+                parts.append(row)
+                size += len(row)
+                if len(parts) >= HASH_SLICE_ROWS or size >= HASH_SLICE_BYTES:
+                    crc = crc32c(b"".join(parts), crc)
+                    self._driver.call_later(0, step)
+                    return
+            view.close()
+            self._view_closed()
+            done(crc32c(b"".join(parts), crc))
 
         step()
 

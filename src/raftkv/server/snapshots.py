@@ -33,6 +33,11 @@ INCOMING_KEPT_S: Final = 3600.0
 INSTALL_TIMEOUT_S: Final = 3600.0
 CONNECT_TIMEOUT_S: Final = 5.0
 PIECE_BYTES: Final = 256 << 10
+BUSY_BYTES_PER_S: Final = 32 << 20
+QUIET_BYTES_PER_S: Final = 128 << 20
+BUSY_BATCHES_PER_S: Final = 200
+"""Where syncs take five milliseconds, more than two hundred batches a second is all there can be."""
+JUDGED_EVERY_S: Final = 0.5
 _LOG: Final = logging.getLogger("raftkv.snapshots")
 
 
@@ -47,6 +52,33 @@ class Spool:
     size_bytes: int
 
 
+class Pace:
+    """How fast snapshots may travel now: slower while clients write, so that they do not feel it.
+
+    Whoever gives a rate gets that one.
+    """
+
+    def __init__(self, given_bytes_per_s: int, read_applied_index: Callable[[], int]) -> None:
+        """0 is no rate given; the index is that of the last applied batch of commands."""
+        self._given_bytes_per_s = given_bytes_per_s
+        self._read_applied_index = read_applied_index
+        self._noted: tuple[float, int] | None = None
+        self._is_busy = True
+
+    def read_bytes_per_s(self, now_s: float) -> int:
+        """The rate at this moment."""
+        if self._given_bytes_per_s:
+            return self._given_bytes_per_s
+        applied = self._read_applied_index()
+        if self._noted is None:
+            self._noted = now_s, applied
+        elapsed_s = now_s - self._noted[0]
+        if elapsed_s >= JUDGED_EVERY_S:
+            self._is_busy = applied - self._noted[1] > BUSY_BATCHES_PER_S * elapsed_s
+            self._noted = now_s, applied
+        return BUSY_BYTES_PER_S if self._is_busy else QUIET_BYTES_PER_S
+
+
 class Refused(Exception):  # noqa: N818 - the receiver's word, not a failure of ours
     """The receiver will not have this snapshot: trying again is of no use."""
 
@@ -57,7 +89,7 @@ async def send_snapshot(
     spool: Spool,
     leader_term: Term,
     context: ssl.SSLContext | None,
-    bytes_per_s: int,
+    pace: Pace,
 ) -> bool:
     """Stream a snapshot to a member on a connection of its own; whether it was installed.
 
@@ -88,7 +120,7 @@ async def send_snapshot(
         offset = int(answer.get("offset", 0))
         if offset:
             _LOG.info("going on with byte %d of %d", offset, spool.size_bytes)
-        await _send_file(writer, spool.path, offset, bytes_per_s)
+        await _send_file(writer, spool.path, offset, pace)
         answer = await asyncio.wait_for(reader.readline(), INSTALL_TIMEOUT_S)
         if not answer:
             raise ConnectionResetError("the member hung up before it had installed it")
@@ -97,22 +129,18 @@ async def send_snapshot(
         writer.close()
 
 
-async def _send_file(
-    writer: asyncio.StreamWriter, path: Path, offset: int, bytes_per_s: int
-) -> None:
+async def _send_file(writer: asyncio.StreamWriter, path: Path, offset: int, pace: Pace) -> None:
     loop = asyncio.get_running_loop()
-    began, sent = loop.time(), 0
+    due_s = loop.time()
     with path.open("rb", buffering=0) as file:
         file.seek(offset)
         while piece := file.read(PIECE_BYTES):
             writer.write(len(piece).to_bytes(4, "big") + piece)
             await writer.drain()
-            sent += len(piece)
+            now_s = loop.time()
             # Never to send in a burst what could not be sent before: that is what traffic feels.
-            behind_s = loop.time() - began - sent / bytes_per_s
-            if behind_s > 1:
-                began += behind_s - 1
-            await asyncio.sleep(max(0.0, -behind_s))
+            due_s = max(due_s + len(piece) / pace.read_bytes_per_s(now_s), now_s - 1)
+            await asyncio.sleep(max(0.0, due_s - now_s))
     writer.write(bytes(4))
     await writer.drain()
 

@@ -20,6 +20,7 @@ from raftkv.server.data_dir import StoreView, exchange_stores, load_machine, pat
 from raftkv.server.snapshots import (
     SPOOL_PREFIX,
     IncomingSnapshot,
+    Pace,
     Refused,
     Spool,
     adopt,
@@ -116,7 +117,7 @@ class SnapshotTraffic:
                     spool,
                     wanted.term,
                     driver.peer_context,
-                    driver.config.snapshot_bytes_per_s,
+                    Pace(driver.config.snapshot_bytes_per_s, lambda: driver.applied_index),
                 )
             except (OSError, asyncio.TimeoutError, ValueError) as error:
                 _LOG.warning("snapshot to %x broke off: %s", wanted.to, error)

@@ -66,12 +66,13 @@ class KeyValueHash:
             self._crc = crc32c(b"key")
         parts: list[bytes] = []
         size = 0
-        rows = store.rows_from(self._next, SLICE_ROWS)
-        for row_id, row in rows:
+        for count, (row_id, row) in enumerate(store.rows_from(self._next)):
             main = main_revision(row_id)
             if main > self.revision:
+                break
+            if count >= SLICE_ROWS or size >= SLICE_BYTES:
                 self._take(parts)
-                return True
+                return False
             self._next = row_id + 1
             if main <= self.compact_revision and not store.is_visible(row_id, row, self.revision):
                 continue
@@ -82,10 +83,8 @@ class KeyValueHash:
             parts.append(head)
             parts.append(row)
             size += len(row)
-            if size >= SLICE_BYTES:
-                break
         self._take(parts)
-        return not rows
+        return True
 
     def _take(self, parts: list[bytes]) -> None:
         self._crc = crc32c(b"".join(parts), self._crc)

@@ -385,8 +385,15 @@ class KeyValueStore:
         return decode(KeyValue, row)
 
     def history(self, first_revision: int) -> Iterator[tuple[int, bytes]]:
-        """All rows from a revision on, in order: flushed ones, then the overlay's."""
-        first = first_revision << _SHIFT
+        """All rows from a revision on, in order."""
+        return self.rows_from(first_revision << _SHIFT)
+
+    def rows_from(self, first: int) -> Iterator[tuple[int, bytes]]:
+        """All rows from a row id on, in order: flushed ones, then the overlay's.
+
+        They are read one by one: a row may be a megabyte, so how many are enough is for the caller
+        to see.
+        """
         seen = first
         for row_id, row in self._view.scan_rows(first, 1 << 63):
             yield row_id, row
@@ -394,17 +401,6 @@ class KeyValueStore:
         overlay = self._overlay
         for row_id in sorted(i for i in overlay if i >= seen):
             yield row_id, overlay[row_id]
-
-    def rows_from(self, first: int, rows_max: int) -> list[tuple[int, bytes]]:
-        """Up to so many rows from a row id on, in order; none when there are no more."""
-        found = list(islice(self._view.scan_rows(first, 1 << 63), rows_max))
-        if len(found) == rows_max:
-            return found
-        seen = found[-1][0] + 1 if found else first
-        overlay = self._overlay
-        waiting = sorted(i for i in overlay if i >= seen)[: rows_max - len(found)]
-        found += [(row_id, overlay[row_id]) for row_id in waiting]
-        return found
 
     def is_visible(self, row_id: int, row: bytes, revision: int) -> bool:
         """Whether a row is what its key has at a revision."""

@@ -22,6 +22,8 @@ from tests.kit.servers import Cluster, Process
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
 KEYS = 1_000_000 if IS_LONG else 20_000
 PER_TXN = 128
+LARGE_VALUES = 2000 if IS_LONG else 200
+LARGE_BYTES = 200 << 10
 LAG_MAX_S = 0.2
 """A tenth of the time in which a leader must be heard; with everything on two cores."""
 
@@ -63,7 +65,8 @@ class Writer(threading.Thread):
 
 
 def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
-    with Cluster("raftkv", tmp_path, size=3) as cluster:
+    quota = "--quota-backend-bytes=8589934592"
+    with Cluster("raftkv", tmp_path, size=3, flags=[quota]) as cluster:
         leader = cluster.members[0]
         cluster.lead(leader)
         with Client([leader.client_url], timeout_s=300) as client:
@@ -93,6 +96,8 @@ def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
 
 def works(client: Client, endpoint: str) -> dict[str, Callable[[], object]]:
     everything = m.RangeRequest(b"key/", b"key0")
+    large_from: list[int] = []
+    """The revisions at which the large values were written."""
 
     def ask(request: m.RangeRequest) -> m.RangeResponse:
         return client.call(b"/etcdserverpb.KV/Range", request, m.RangeResponse)
@@ -125,6 +130,21 @@ def works(client: Client, endpoint: str) -> dict[str, Callable[[], object]]:
     def rewrite() -> None:
         fill(client, KEYS // 4)
 
+    def write_large() -> None:
+        for number in range(LARGE_VALUES):
+            first = client.put(b"large/%04d" % number, bytes(LARGE_BYTES))
+            large_from.append(first)
+
+    def hash_all() -> None:
+        client.call(b"/etcdserverpb.Maintenance/Hash", m.HashRequest(), m.HashResponse)
+
+    def watch_large() -> None:
+        seen = 0
+        for answer in client.watch(b"large/", b"large0", large_from[0], timeout_s=60):
+            seen += sum(len(event.kv.value) for event in answer.events if event.kv is not None)
+            if seen >= LARGE_VALUES * LARGE_BYTES:
+                return
+
     def add_users() -> None:
         for number in range(5):
             client.user_add(f"user{number}", "password")
@@ -139,5 +159,9 @@ def works(client: Client, endpoint: str) -> dict[str, Callable[[], object]]:
         "compaction": compact,
         "defragmentation": client.defragment,
         "snapshot": save,
+        "large values": write_large,
+        "HashKV with large values": client.hash_kv,
+        "Hash with large values": hash_all,
+        "a watch of their history": watch_large,
         "hashing passwords": add_users,
     }

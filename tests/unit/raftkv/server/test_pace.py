@@ -1,0 +1,27 @@
+"""How fast snapshots travel."""
+
+from __future__ import annotations
+
+from raftkv.server.snapshots import (
+    BUSY_BATCHES_PER_S,
+    BUSY_BYTES_PER_S,
+    JUDGED_EVERY_S,
+    QUIET_BYTES_PER_S,
+    Pace,
+)
+
+
+def test_a_given_rate_is_kept_whatever_clients_do() -> None:
+    pace = Pace(1000, lambda: 7)
+    assert [pace.read_bytes_per_s(now_s) for now_s in (0.0, 1.0, 2.0)] == [1000, 1000, 1000]
+
+
+def test_clients_come_first() -> None:
+    applied = 5
+    pace = Pace(0, lambda: applied)
+    assert pace.read_bytes_per_s(10.0) == BUSY_BYTES_PER_S  # not known yet
+    assert pace.read_bytes_per_s(10.0 + JUDGED_EVERY_S / 2) == BUSY_BYTES_PER_S
+    applied += int(BUSY_BATCHES_PER_S * JUDGED_EVERY_S)
+    assert pace.read_bytes_per_s(10.0 + JUDGED_EVERY_S) == QUIET_BYTES_PER_S
+    applied += int(BUSY_BATCHES_PER_S * JUDGED_EVERY_S) + 1
+    assert pace.read_bytes_per_s(10.0 + 2 * JUDGED_EVERY_S) == BUSY_BYTES_PER_S
