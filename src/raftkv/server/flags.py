@@ -64,7 +64,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "snapshot-rate",
         0,
-        "bytes per second of a snapshot for a slow member (0: 128 MiB, 32 MiB while clients write)",
+        "bytes per second of a snapshot for a slow member (0: 256 MiB, 32 MiB while clients write)",
     ),
     Flag("max-snapshots", 5, "accepted; the backend is the only snapshot"),
     Flag("max-wals", 5, "accepted; the log is trimmed by what is durable"),

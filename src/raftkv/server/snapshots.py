@@ -34,7 +34,7 @@ INSTALL_TIMEOUT_S: Final = 3600.0
 CONNECT_TIMEOUT_S: Final = 5.0
 PIECE_BYTES: Final = 256 << 10
 BUSY_BYTES_PER_S: Final = 32 << 20
-QUIET_BYTES_PER_S: Final = 128 << 20
+QUIET_BYTES_PER_S: Final = 256 << 20
 BUSY_BATCHES_PER_S: Final = 200
 """Where syncs take five milliseconds, more than two hundred batches a second is all there can be."""
 JUDGED_EVERY_S: Final = 0.5
