@@ -23,16 +23,17 @@ from urllib.parse import unquote
 
 from etcdwire import frames, grpc
 from etcdwire import messages as m
-from etcdwire.errors import Code
+from etcdwire.errors import ApiError, Code
 from etcdwire.hpack import encode_headers
 from etcdwire.http2 import Delivery, Head, ServerSession
 from etcdwire.http2_client import ClientStream
 from etcdwire.protobuf import decode, encode
 from raftkv.api.host import Limits
-from raftkv.api.http import HttpRequest
+from raftkv.api.http import HttpReply, HttpRequest, not_found
 from raftkv.api.services import STREAMED
 from raftkv.proxy.directory import Directory
 from raftkv.proxy.grpc_link import Headers, Link
+from raftkv.proxy.namespace import Namespace, Translation
 from raftkv.proxy.reverse import ReverseProxy
 from raftkv.proxy.upstream import Timeouts, Upstream
 from raftkv.server import tls
@@ -49,6 +50,7 @@ from raftkv.server.notify import notify_systemd, start_logging
 FAILURE_WAIT_S: Final = 1.0
 DRAIN_S: Final = 5.0
 REQUEST_BYTES_MAX: Final = 2 << 20
+PLAIN_PATHS: Final = frozenset({"/metrics", "/health", "/version"})
 PENDING_BYTES_MAX: Final = 4 << 20
 """Unread answers of a client beyond which its member is not listened to."""
 PENDING_LOOK_S: Final = 0.01
@@ -101,6 +103,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--advertise-client-url", default="127.0.0.1:23790", help="what MemberList answers")
     add("--metrics-addr", default="", help="accepted; /metrics is that of a member")
     add("--data-dir", default="default.proxy", help="accepted; nothing is kept")
+    add("--namespace", default="", help="a prefix of all keys, which clients do not see")
     add("--cacert", default="", help="who signs the members' certificates")
     add("--cert", default="", help="the proxy's certificate, for the members")
     add("--key", default="", help="its key")
@@ -138,6 +141,7 @@ class _Proxy:
         listen_scheme = "https" if files.cert_file else "http"
         self._url = parse_url(f"{listen_scheme}://{options.listen_addr}", "--listen-addr")
         self.advertised: str = options.advertise_client_url
+        self.namespace = Namespace(options.namespace.encode()) if options.namespace else None
         self.directory = Directory(FAILURE_WAIT_S, random.Random())  # noqa: S311 - only an order
         self.directory.replace(endpoints)
 
@@ -153,7 +157,9 @@ class _Proxy:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
         upstream = Upstream(loop, self._plain_context, Timeouts(2.0, 5.0, 0.0))
-        plane = ReverseProxy(self.directory, upstream, is_readonly=False).handle
+        plane: Plane = ReverseProxy(self.directory, upstream, is_readonly=False).handle
+        if self.namespace is not None:
+            plane = _without_keys(plane)
         limits = Limits(128, REQUEST_BYTES_MAX, 0)
 
         def make(connection: Connection, is_http2: bool) -> Codec:  # noqa: FBT001 - see group
@@ -177,6 +183,18 @@ class _Proxy:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(drained.wait(), DRAIN_S)
         upstream.close()
+
+
+def _without_keys(plane: Plane) -> Plane:
+    """Only what has no keys: through the JSON gateway or v2 a client would see them all."""
+
+    def handle(request: HttpRequest, reply: HttpReply) -> None:
+        if request.path in PLAIN_PATHS:
+            plane(request, reply)
+        else:
+            not_found(reply)
+
+    return handle
 
 
 def _members_context(options: argparse.Namespace, protocol: str) -> ssl.SSLContext:
@@ -212,6 +230,8 @@ class _Call:
     has_answer: bool = False
     held: bytearray | None = None
     """An answer that is changed before it goes on."""
+    translation: Translation | None = None
+    """Where there is a namespace and the method has keys."""
     tries: int = 0
 
     @property
@@ -220,7 +240,9 @@ class _Call:
         passed = (
             (name, value)
             for name, value in self.head.headers.items()
-            if name not in _NOT_PASSED and not name.startswith(b":")
+            if name not in _NOT_PASSED
+            and not name.startswith(b":")
+            and not (self.translation is not None and name == b"grpc-accept-encoding")
         )
         return ((b":path", self.head.path), *passed)
 
@@ -325,6 +347,9 @@ class ProxyCodec:
         call = _Call(self, stream_id, head, request=bytearray())
         if head.path == MEMBER_LIST:
             call.held = bytearray()
+        namespace = self._proxy.namespace
+        if namespace is not None and namespace.concerns(head.path):
+            call.translation = Translation(namespace, head.path, REQUEST_BYTES_MAX)
         self._calls[stream_id] = call
         self._send(call)
 
@@ -333,6 +358,12 @@ class ProxyCodec:
         call = self._calls.get(stream_id)
         if call is None:
             return
+        if call.translation is not None:
+            try:
+                data = call.translation.put_in(data)
+            except ApiError as error:
+                self._fail(call, error.message, error.code)
+                return
         if call.request is not None:
             call.request += data
             if len(call.request) > REQUEST_BYTES_MAX:
@@ -436,6 +467,12 @@ class ProxyCodec:
             data = b""
             if stream.is_ended and call.held:
                 data = self._advertise(bytes(call.held))
+        if call.translation is not None:
+            try:
+                data = call.translation.take_out(data)
+            except ApiError as error:
+                self._fail(call, error.message, error.code)
+                return
         if data:
             if not call.has_answer:
                 call.has_answer = True

@@ -9,12 +9,15 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from etcdwire import messages as m
 from kvclient import Client, ClientTLS, KeptLease, Lock, Unavailable, Watch
 from tests.conformance.api import runner
 from tests.kit.servers import Cluster, Process, free_ports, is_healthy
@@ -105,6 +108,49 @@ def test_cases_of_the_conformance_suite_give_the_same_answers(proxy: Proxy) -> N
     for name, steps in chosen.items():
         assert server.run_v3(name, steps) == runner.recorded()["v3"][name], name
     server.close()
+
+
+def test_a_namespace_is_not_seen_by_its_clients(cluster: Cluster, tmp_path: Path) -> None:
+    with (
+        Proxy(tmp_path, ",".join(cluster.endpoints), "--namespace=team/") as proxy,
+        Client(cluster.endpoints, timeout_s=20) as outside,
+        Client([proxy.url], timeout_s=20) as client,
+    ):
+        wait_for(lambda: is_healthy(proxy.url), 60, "the proxy")
+        server, compared = runner.GrpcServer(proxy.url), 0
+        for name, steps in runner.load("v3").items():
+            if name.startswith(("put", "range", "txn", "delete", "recreate")):
+                answers = server.run_v3(name, steps)
+                if all(answer["status"] != 404 for answer in answers):  # only JSON can say it
+                    assert answers == runner.recorded()["v3"][name], name
+                    compared += 1
+        assert compared > 50
+        server.close()
+        revision = client.put(b"mine", b"1")
+        assert outside.get(b"team/mine") == b"1"
+        outside.put(b"theirs", b"2")
+        everything = m.RangeRequest(b"\0", b"\0")
+        answer = client.call(b"/etcdserverpb.KV/Range", everything, m.RangeResponse)
+        shown = {kv.key for kv in answer.kvs}
+        assert b"mine" in shown
+        assert b"theirs" not in shown
+        assert all(outside.get(b"team/" + key) is not None for key in shown)
+        watch = Watch(client, b"", b"\0", revision)
+        outside.put(b"team/other", b"3")
+        events = islice(watch.events(), 2)
+        seen = [event.kv.key for event in events if event.kv is not None]
+        assert seen == [b"mine", b"other"]
+        watch.close()
+        with Lock(client, b"lock", 5) as lock:
+            held = m.Compare(key=lock.key, target=m.CompareTarget.VERSION, version=1)
+            fenced = m.TxnRequest([held], [m.RequestOp(request_put=m.PutRequest(b"safe", b"4"))])
+            assert client.txn(fenced).succeeded
+        assert outside.get(b"team/safe") == b"4"
+        for path in ("/v2/keys/", "/v3/kv/range"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+                urllib.request.urlopen(f"{proxy.url}{path}", timeout=5)
+            refused.value.close()
+        assert proxy.process.stop() == 0
 
 
 @pytest.mark.skipif(shutil.which("etcdctl") is None, reason="Debian's etcdctl is not here")
