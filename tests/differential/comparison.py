@@ -33,6 +33,10 @@ class Difference:
         )
 
 
+_INDEX = re.compile(r"(?<![\d-])\d+")
+"""A number in an error's cause, but for the sequence's own in its paths."""
+
+
 class Run:
     """One sequence at one server."""
 
@@ -75,7 +79,7 @@ class Run:
         status, headers, answer = self._gateway.ask(step.way, path, data.encode(), kind)
         found = normalise(parse(answer), self._index)
         if isinstance(found, dict) and "cause" in found:
-            found["cause"] = re.sub(r"\d+", self._relative, found["cause"])
+            found["cause"] = _INDEX.sub(self._relative, found["cause"])
         index = int(headers.get("x-etcd-index", 0))
         return {"status": status, "index": index and index - self._index, "body": found}
 

@@ -145,8 +145,8 @@ _V3: Final = (
     *(lambda chance: ("kv/range", _range_body(chance)),) * 4,
     *(lambda chance: ("kv/txn", _txn_body(chance)),) * 4,
     lambda chance: ("kv/deleterange", _delete_body(chance)),
-    lambda chance: ("lease/grant", {"ID": _lease(chance), "TTL": chance.choice((500, 700))}),
-    lambda chance: ("lease/grant", {"ID": _lease(chance), "TTL": chance.choice((500, 700))}),
+    lambda chance: ("lease/grant", {"ID": _lease(chance), "TTL": chance.choice((500_000, 700_000))}),
+    lambda chance: ("lease/grant", {"ID": _lease(chance), "TTL": chance.choice((500_000, 700_000))}),
     lambda chance: ("lease/revoke", {"ID": _lease(chance)}),
     lambda chance: ("lease/timetolive", {"ID": _lease(chance), "keys": True}),
     lambda chance: ("lease/leases", {}),
@@ -171,7 +171,7 @@ def _v2(chance: random.Random) -> Step:
         form |= _maybe(chance, 0.85, {"value": chance.choice(FORM_VALUES)})
         form |= _maybe(chance, 0.15, {"dir": chance.choice(("true", "false", "", "tRUE"))})
         form |= _maybe(chance, 0.05, {"noValueOnSuccess": chance.choice(("true", "false", ""))})
-        form |= _maybe(chance, 0.15, {"ttl": chance.choice(("500", "", "x", "-1x"))})
+        form |= _maybe(chance, 0.15, {"ttl": chance.choice(("500000", "", "x", "-1x"))})
         form |= _maybe(chance, 0.05, {"refresh": "true", "prevExist": "true"})
     if method in ("PUT", "DELETE"):
         if "refresh" not in form:
