@@ -145,8 +145,14 @@ _V3: Final = (
     *(lambda chance: ("kv/range", _range_body(chance)),) * 4,
     *(lambda chance: ("kv/txn", _txn_body(chance)),) * 4,
     lambda chance: ("kv/deleterange", _delete_body(chance)),
-    lambda chance: ("lease/grant", {"ID": _lease(chance), "TTL": chance.choice((500_000, 700_000))}),
-    lambda chance: ("lease/grant", {"ID": _lease(chance), "TTL": chance.choice((500_000, 700_000))}),
+    lambda chance: (
+        "lease/grant",
+        {"ID": _lease(chance), "TTL": chance.choice((500_000, 700_000))},
+    ),
+    lambda chance: (
+        "lease/grant",
+        {"ID": _lease(chance), "TTL": chance.choice((500_000, 700_000))},
+    ),
     lambda chance: ("lease/revoke", {"ID": _lease(chance)}),
     lambda chance: ("lease/timetolive", {"ID": _lease(chance), "keys": True}),
     lambda chance: ("lease/leases", {}),

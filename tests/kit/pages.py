@@ -21,6 +21,7 @@ EXECUTED = (
     "docs/tutorial/first-cluster.md",
 )
 """Pages whose every command is run by `tests/integration/etcd/test_pages.py`."""
+_FAILED_ACTION = re.compile(r"^Action id \d+ failed: ", re.MULTILINE)
 _BLOCK = re.compile(r"```shell\n(.*?)```", re.DOTALL)
 
 
@@ -116,7 +117,9 @@ class Page:
             command = command.replace(*instead)
         done = self._shell.run(command)
         print(f"$ {command}\n{done.stdout}", flush=True)
-        is_as_expected = (done.returncode != 0) is fails
+        # Of an action that says itself that it has failed Juju's client says so too, and exits with 0.
+        has_failed = done.returncode != 0 or _FAILED_ACTION.search(done.stdout) is not None
+        is_as_expected = has_failed is fails
         assert is_as_expected, f"{self._page}: {command}: {done.returncode}: {done.stdout}"
         return done.stdout
 

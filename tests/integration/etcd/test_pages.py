@@ -423,6 +423,16 @@ def test_run_raftkvd_without_juju(folder):
             with open_daemon(network, folder, page.prepare("gateway start")):
                 url = "http://127.0.0.1:23790/health"
                 wait_for(lambda: is_answering(network, url), 30, "gateway")
+            proxy_command = re.sub(
+                r"--(cacert|cert|key) \S+", "", page.prepare("grpc-proxy start")
+            )
+            with open_daemon(network, folder, f"{proxy_command} --namespace team/"):
+                wait_for(lambda: is_answering(network, url), 30, "the gRPC proxy")
+                inside = Shell(folder, {}, network)
+                written = inside.run(".venv/bin/raftkvctl --endpoints 127.0.0.1:23790 put k w")
+                assert written.returncode == 0, written.stdout
+                found = inside.run(".venv/bin/raftkvctl --endpoints 10.0.0.1:2379 get team/k")
+                assert found.stdout.splitlines() == ["team/k", "w"]
         page.end()
 
 
