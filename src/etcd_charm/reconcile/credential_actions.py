@@ -125,7 +125,10 @@ class CredentialActions:
             chosen = [bags.Issued(name or "unknown", f"{_read_serial(serial):x}", ends)]
         if not chosen:
             known = ", ".join(f"{e.cn} ({e.serial})" for e in juju.issued) or "none"
-            raise Refused(f"no certificate of {name or 'nobody'} is known: {known}")
+            raise Refused(
+                f"no certificate of {name or 'nobody'} is known here: {known}. One that another unit "
+                "made a moment ago is known after its next hook, and its serial can be named at once"
+            )
         bag[bags.REVOKED] = bags.encode_issued((*juju.revoked, *chosen))
         self.desk.reconciler.run()
         names = ", ".join(f"{entry.cn} ({entry.serial})" for entry in chosen)

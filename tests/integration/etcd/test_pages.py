@@ -196,6 +196,12 @@ def test_tls_and_client_certificates(juju, shell, folder):
     page.run("cn=alice")
     page.run("juju scp")
     assert "alice" in page.run("list-certificates")
+    leader = leader_of(juju.status())
+    wait_for(
+        lambda: "alice" in juju.run(leader, "list-certificates").results["output"],
+        60,
+        "the leader hears of the certificate that etcd/0 made",
+    )
     page.run("cn=alice")
     wait_rolled(juju)
     page.run("rotate-certificates")
@@ -206,7 +212,7 @@ def test_tls_and_client_certificates(juju, shell, folder):
     wait_at_rest(juju)
     inside = [page.prepare(word) for word in ("juju ssh", "sudo -i", "set -a", "endpoint health")]
     assert inside[0].split() == ["juju", "ssh", "etcd/0"]
-    done = juju.exec(f"bash -c '{inside[2]} {inside[3]}'", unit="etcd/0")
+    done = juju.exec(f"bash -c '{inside[2]}; {inside[3]}'", unit="etcd/0")
     assert (done.stdout + done.stderr).count("is healthy") == 3
     with open_network() as network:
         authority = Authority(folder, "ca")
