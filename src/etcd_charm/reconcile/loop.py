@@ -16,7 +16,7 @@ import ops
 from etcd_charm.cluster import status, tls
 from etcd_charm.cluster.consumers import is_publishable
 from etcd_charm.cluster.errors import NeedsOperator, Retry
-from etcd_charm.cluster.facts import Facts
+from etcd_charm.cluster.facts import Facts, RestoreState
 from etcd_charm.cluster.plan import decide
 from etcd_charm.cluster.steps import (
     MEMBERSHIP_STEPS,
@@ -182,8 +182,11 @@ class Reconciler:
         engine = self._workload.inspect(token, juju.storage)
         others = [peer.client_url for peer in juju.peers if peer.member_id and peer.client_url]
         own_url = (engine.client_url or juju.client_url) if engine.is_running else ""
-        stands_by = juju.restore is not None and juju.restore.unit != juju.unit
         # Whoever waits for a restore asks nobody: all have stopped, and each question takes time.
+        # That is all others until it is over, and the restorer until it has swapped.
+        stands_by = juju.restore is not None and (
+            juju.restore.unit != juju.unit or engine.restore_state is RestoreState.READY
+        )
         view = None if stands_by else self._workload.look(own_url, others)
         return Facts(
             unit=juju.unit,

@@ -90,6 +90,7 @@ class FakeEngine:
         self.access: list[Access] = []
         self.requests: tuple[str, ...] = ()
         self.elects_after_steps = False
+        self.looks_count = 0
         """A look after a step meets an election, until the test says otherwise."""
         self.disk = Disk()
         self.expires_in_days: int | None = None
@@ -141,6 +142,7 @@ class FakeEngine:
         )
 
     def look(self, own_url: str, peer_urls: Sequence[str]) -> ClusterView | None:
+        self.looks_count += 1
         view = self.cluster.view() if self.cluster and (own_url or peer_urls) else None
         is_electing = self.elects_after_steps and bool(self.steps)
         return replace(view, has_quorum=False) if view and is_electing else view

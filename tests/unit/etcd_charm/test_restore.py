@@ -115,6 +115,9 @@ def test_on_several_units_it_waits_until_all_others_have_stopped(bench, source):
     assert b.context.action_results["restore"]["state"] == "started"
     assert not any(isinstance(step, SwapRestored) for step in b.engine.steps)
     assert state.unit_status == testing.MaintenanceStatus("restoring: 0 of 1 members stopped")
+    looks_count = b.engine.looks_count
+    state = b.run(b.context.on.update_status(), state)
+    assert b.engine.looks_count == looks_count, "nobody answers: all are about to stop"
     restore_id = b.engine.restored[0].restore_id
     bag = {"restore-step": f"{restore_id} stopped"}
     state = change(state, relations=with_peers(state, {1: bag}))
