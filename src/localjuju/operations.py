@@ -28,7 +28,12 @@ BEFORE = {
 
 
 def make_context(agent: "UnitAgent", kind: str, label: str, **more: Any) -> HookContext:
-    """Make the context of one run."""
+    """Make the context of one run; call with the lock held.
+
+    Raises:
+        UnitGone: the unit was removed by force while the run was prepared.
+    """
+    unit_name = agent.unit.name
     number = agent.chooser.getrandbits(62)
 
     def log(level: str, logger: str, text: str) -> None:
@@ -36,8 +41,8 @@ def make_context(agent: "UnitAgent", kind: str, label: str, **more: Any) -> Hook
 
     return HookContext(
         agent.book,
-        agent.unit_name,
-        f"{agent.unit_name}-{label}-{number}",
+        unit_name,
+        f"{unit_name}-{label}-{number}",
         kind,
         log,
         cache=agent.cache,

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from localjuju.entities import Records
+from localjuju.errors import UnitGone
+from localjuju.operations import make_context
 from tests.kit.plain_model import Lab
 from tests.kit.waiting import wait_for
 
@@ -387,6 +389,15 @@ def test_removed_by_force_in_the_middle_of_a_hook(lab: Lab) -> None:
     assert (task["status"], task["message"]) == ("cancelled", "unit removed")
     log = lab("debug-log", "--replay", "--level", "WARNING")
     assert log == ""
+
+
+def test_removed_by_force_while_a_hook_is_prepared(lab: Lab) -> None:
+    """Between its preparation and its context: nothing to complain of, the agent just ends."""
+    deploy(lab)
+    agent = lab.host().agents["barge/0"]
+    lab("remove-application", "barge", "--force")
+    with agent.book.read(), pytest.raises(UnitGone):
+        make_context(agent, "hook", "start")
 
 
 def test_a_dying_leader_leads_to_the_end(lab: Lab) -> None:
