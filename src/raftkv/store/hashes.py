@@ -74,6 +74,7 @@ class KeyValueHash:
                 self._take(parts)
                 return False
             self._next = row_id + 1
+            size += len(row)
             if main <= self.compact_revision and not store.is_visible(row_id, row, self.revision):
                 continue
             head = _REVISION.pack(main, 0x5F, sub_revision(row_id))
@@ -82,7 +83,6 @@ class KeyValueHash:
                 row = encode_field(b"\x0a", key_of(row))
             parts.append(head)
             parts.append(row)
-            size += len(row)
         self._take(parts)
         return True
 
