@@ -1,7 +1,8 @@
 """A client library for etcd's v3 API: pure Python, no dependency but ``etcdwire``."""
 
+from etcdwire.key_ranges import prefix_end
 from kvclient.auth_calls import AuthStatus, Permission
-from kvclient.client import Client, Member, MemberStatus, prefix_end
+from kvclient.client import Client, Member, MemberStatus
 from kvclient.connection import ClientTLS
 from kvclient.errors import KvClientError, LoginError, RequestError, Unavailable
 from kvclient.kept_lease import KeptLease

@@ -15,10 +15,11 @@ from types import TracebackType
 from etcdwire import messages as m
 from etcdwire import messages_auth as ma
 from etcdwire.errors import Code
+from etcdwire.key_ranges import prefix_end
 from etcdwire.protobuf import Message, decode, encode
 from kvclient.aio_connection import AsyncConnection
 from kvclient.calls import R
-from kvclient.client import RETRY_PAUSE_S, after, prefix_end
+from kvclient.client import RETRY_PAUSE_S, after
 from kvclient.connection import ClientTLS, Metadata
 from kvclient.errors import LoginError, RequestError, Unavailable
 from kvclient.watches import (

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from etcdwire import messages as m
 from etcdwire import messages_auth as ma
 from etcdwire.errors import Code
+from etcdwire.key_ranges import prefix_end
 from etcdwire.protobuf import Message, decode, encode
 from kvclient.auth_calls import AuthCalls
 from kvclient.calls import R
@@ -440,14 +441,6 @@ def after(before: Unavailable | None, error: Unavailable) -> Unavailable:
         return error
     text = f"{error.message}; before: {told}"
     return Unavailable(text, error.endpoint, is_ambiguous=error.is_ambiguous)
-
-
-def prefix_end(prefix: bytes) -> bytes:
-    """The end of the range of all keys that begin with a prefix."""
-    stripped = prefix.rstrip(b"\xff")
-    if not stripped:
-        return b"\0"
-    return stripped[:-1] + bytes((stripped[-1] + 1,))
 
 
 def _revision(header: m.ResponseHeader | None) -> int:

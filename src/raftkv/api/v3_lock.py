@@ -14,6 +14,7 @@ from typing import Final
 from etcdwire import messages as m
 from etcdwire import messages_lock as ml
 from etcdwire.errors import ApiError, Code, RequestError
+from etcdwire.key_ranges import prefix_end
 from etcdwire.protobuf import decode, encode
 from raftkv.api import v3_kv, v3_lease
 from raftkv.api.access import Caller, identify
@@ -64,15 +65,11 @@ class _Step:
         self._outer.fail(error)
 
 
-def _prefix_end(prefix: bytes) -> bytes:
-    return prefix[:-1] + bytes((prefix[-1] + 1,))  # prefixes end in a slash
-
-
 def _first(host: Host, prefix: bytes, before: int = 0) -> m.KeyValue | None:
     """The oldest key below a prefix; with ``before`` the youngest older than that revision."""
     request = m.RangeRequest(
         prefix,
-        _prefix_end(prefix),
+        prefix_end(prefix),
         limit=1,
         sort_order=m.SortOrder.DESCEND if before else m.SortOrder.ASCEND,
         sort_target=m.SortTarget.CREATE,
@@ -123,7 +120,7 @@ class _Candidacy:
         put = m.RequestOp(request_put=m.PutRequest(self.key, self._value, self.lease))
         get = m.RequestOp(request_range=m.RangeRequest(self.key))
         owner = m.RequestOp(
-            request_range=m.RangeRequest(self._prefix, _prefix_end(self._prefix), limit=1)
+            request_range=m.RangeRequest(self._prefix, prefix_end(self._prefix), limit=1)
         )
         guard = m.Compare(target=m.CompareTarget.CREATE, key=self.key, create_revision=0)
         txn = m.TxnRequest([guard], [put, owner], [get, owner])
@@ -295,7 +292,7 @@ def leader(host: Host, call: Call, data: bytes) -> None:
     """Leader: who leads now."""
     prefix = decode(ml.LeaderRequest, data).name + b"/"
     identity = call.identity
-    if identity is not None and not identity.rights.may_read(prefix, _prefix_end(prefix)):
+    if identity is not None and not identity.rights.may_read(prefix, prefix_end(prefix)):
         raise _denied()
 
     def answer(call: Call) -> None:
@@ -328,7 +325,7 @@ class Observation:
         """The one LeaderRequest."""
         prefix = decode(ml.LeaderRequest, data).name + b"/"
         host = self._host
-        end = _prefix_end(prefix)
+        end = prefix_end(prefix)
         self._watcher = Watcher(self, 0, prefix, end, host.machine.kv.revision + 1)
         self.recheck()
         if self._stream.is_open:

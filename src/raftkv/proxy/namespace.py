@@ -14,6 +14,7 @@ from etcdwire import messages as m
 from etcdwire import messages_lock as lm
 from etcdwire.errors import EMPTY_KEY, ApiError, Code
 from etcdwire.grpc import FramingError, MessageReader, frame
+from etcdwire.key_ranges import prefix_end
 from etcdwire.protobuf import decode, encode
 
 ANSWER_BYTES_MAX: Final = 0x7FFF_FFFF
@@ -81,7 +82,7 @@ class Namespace:
 
     def _end(self, end: bytes) -> bytes:
         if end == EDGE:
-            return after_all(self.prefix)
+            return prefix_end(self.prefix)
         return self.prefix + end if end else end
 
     def _key(self, request: Any) -> None:
@@ -205,12 +206,6 @@ def _each(
         raise ApiError(error.code, str(error)) from None
     except ValueError as error:
         raise ApiError(Code.INTERNAL, f"grpc-proxy: cannot read a message: {error}") from None
-
-
-def after_all(prefix: bytes) -> bytes:
-    """The first key behind all that begin with a prefix; ``EDGE`` when there is none."""
-    kept = prefix.rstrip(b"\xff")
-    return kept[:-1] + bytes((kept[-1] + 1,)) if kept else EDGE
 
 
 def _change(message: bytes, kind: type[Any], change: Callable[[Any], None]) -> bytes:

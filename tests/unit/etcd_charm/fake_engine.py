@@ -90,8 +90,8 @@ class FakeEngine:
         self.access: list[Access] = []
         self.requests: tuple[str, ...] = ()
         self.elects_after_steps = False
-        self.looks_count = 0
         """A look after a step meets an election, until the test says otherwise."""
+        self.looks_count = 0
         self.disk = Disk()
         self.expires_in_days: int | None = None
         self.client_url = ""

@@ -7,8 +7,9 @@ import pytest
 from etcdwire import messages as m
 from etcdwire.errors import ApiError
 from etcdwire.grpc import frame
+from etcdwire.key_ranges import prefix_end
 from etcdwire.protobuf import decode, encode
-from raftkv.proxy.namespace import Namespace, Translation, after_all
+from raftkv.proxy.namespace import Namespace, Translation
 
 RANGE = b"/etcdserverpb.KV/Range"
 TXN = b"/etcdserverpb.KV/Txn"
@@ -20,7 +21,7 @@ TTL = b"/etcdserverpb.Lease/LeaseTimeToLive"
     [(b"a/", b"a0"), (b"a\xff", b"b"), (b"\xff\xff", b"\x00"), (b"a\xff\xff", b"b")],
 )
 def test_everything_is_all_that_begins_with_the_prefix(prefix: bytes, end: bytes) -> None:
-    assert after_all(prefix) == end
+    assert prefix_end(prefix) == end
     request = encode(m.RangeRequest(b"k", b"\x00"))
     seen = decode(m.RangeRequest, Namespace(prefix).put_in(RANGE, request))
     assert (seen.key, seen.range_end) == (prefix + b"k", end)
