@@ -13,15 +13,16 @@ from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 
 from etcdwire import messages as m
-from etcdwire import messages_auth as ma
 from etcdwire.errors import Code
 from etcdwire.key_ranges import prefix_end
 from etcdwire.protobuf import Message, decode, encode
+from kvclient import login
 from kvclient.aio_connection import AsyncConnection
 from kvclient.calls import R
 from kvclient.client import RETRY_PAUSE_S, after
 from kvclient.connection import ClientTLS, Metadata
-from kvclient.errors import LoginError, RequestError, Unavailable
+from kvclient.errors import RequestError, Unavailable
+from kvclient.login import Password
 from kvclient.watches import (
     NEEDS_LEADER,
     RESUME_PAUSE_MAX_S,
@@ -42,7 +43,7 @@ class AsyncClient:
         tls: ClientTLS | None = None,
         timeout_s: float = 5.0,
         username: str = "",
-        password: str = "",
+        password: Password = "",
     ) -> None:
         if not endpoints:
             raise ValueError("at least one endpoint is needed")
@@ -244,16 +245,13 @@ class AsyncClient:
         """Unless another task did while this one waited."""
         if not self._is_logged_in:
             self._metadata = ()
-            request = encode(ma.AuthenticateRequest(self._username, self._password))
-            path = b"/etcdserverpb.Auth/Authenticate"
+            request = login.login_request(self._username, self._password)
             try:
-                answer = await self._unary(path, request, None, is_write=False)
+                answer = await self._unary(login.PATH, request, None, is_write=False)
             except RequestError as error:
-                if "authentication is not enabled" not in error.message:
-                    raise LoginError(error.code, error.message, error.endpoint) from None
+                login.check_refusal(error)
             else:
-                token = decode(ma.AuthenticateResponse, answer).token
-                self._metadata = ((b"token", token.encode()),)
+                self._metadata = login.token_metadata(answer)
             self._is_logged_in = True
 
     async def _unary(

@@ -12,15 +12,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from etcdwire import messages as m
-from etcdwire import messages_auth as ma
 from etcdwire.errors import Code
 from etcdwire.key_ranges import prefix_end
 from etcdwire.protobuf import Message, decode, encode
+from kvclient import login
 from kvclient.auth_calls import AuthCalls
 from kvclient.calls import R
 from kvclient.connection import ClientTLS, Connection, Metadata
-from kvclient.errors import LoginError, RequestError, Unavailable
+from kvclient.errors import RequestError, Unavailable
 from kvclient.lease_calls import LeaseCalls
+from kvclient.login import Password
 from kvclient.maintenance_calls import MaintenanceCalls
 
 RETRY_PAUSE_S: Final = 0.05
@@ -68,7 +69,8 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
     so only while it is certain that nothing was sent.
 
     With ``username`` and ``password`` it logs in at the first call, and again whenever its token has
-    ended. A client certificate needs neither: its common name is the user.
+    ended; ``password`` may be a function that tells the present one. A client certificate needs
+    neither: its common name is the user.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         tls: ClientTLS | None = None,
         timeout_s: float = 5.0,
         username: str = "",
-        password: str = "",
+        password: Password = "",
     ) -> None:
         if not endpoints:
             raise ValueError("at least one endpoint is needed")
@@ -366,16 +368,13 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         if self._is_logged_in:
             return
         self._metadata = ()
-        request = ma.AuthenticateRequest(self._username, self._password)
-        path = b"/etcdserverpb.Auth/Authenticate"
+        request = login.login_request(self._username, self._password)
         try:
-            answer = self._unary(path, encode(request), None, is_write=False)
+            answer = self._unary(login.PATH, request, None, is_write=False)
         except RequestError as error:
-            if "authentication is not enabled" not in error.message:
-                raise LoginError(error.code, error.message, error.endpoint) from None
+            login.check_refusal(error)
         else:
-            token = decode(ma.AuthenticateResponse, answer).token
-            self._metadata = ((b"token", token.encode()),)
+            self._metadata = login.token_metadata(answer)
         self._is_logged_in = True
 
     def _unary(self, path: bytes, body: bytes, endpoint: str | None, *, is_write: bool) -> bytes:

@@ -13,9 +13,9 @@ from etcdwire.protobuf import Message, decode, encode
 from raftkv.api.access import Caller, dispatch
 from raftkv.api.calls import BodyWriter, GatheredBody
 from raftkv.api.host import Limits, Logins, Recheckable, Token
+from raftkv.api.known_passwords import KnownPasswords
 from raftkv.api.logins import SimpleLogins
 from raftkv.api.services import UNARY, Unary
-from raftkv.api.v2_access import BasicLogins
 from raftkv.replica.leases import LeaseAsks, Leases
 from raftkv.replica.machine import Machine
 from raftkv.store.mvcc import KeyValueStore
@@ -122,9 +122,12 @@ class OneMember:
         self.clock = Leases(lambda: self.machine.lessor, 1000, incarnation=1)
         self.clock.lead(3)
         self.logins: Logins = cast(Logins, None)
-        self.basic_logins: Any = BasicLogins(b"key")
+        self.passwords: Any = KnownPasswords(b"key")
         self.watch_streams: set[Recheckable] = set()
         self.later: list[Callable[[], None]] = []
+        self.aside: list[Callable[[], None]] = []
+        self.holds_aside = False
+        """Whether work for another thread waits until it is asked for."""
         self.before_apply: Callable[[], None] = lambda: None
         """Called once before the next command is applied: what a race would do in between."""
         numbers = count(1)
@@ -189,7 +192,15 @@ class OneMember:
         done(None)
 
     def run_aside(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
-        done(work())
+        if self.holds_aside:
+            self.aside.append(lambda: done(work()))
+        else:
+            done(work())
+
+    def run_held_aside(self) -> None:
+        """Do what was put off to another thread, in order."""
+        while self.aside:
+            self.aside.pop(0)()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
         self.later.append(callback)

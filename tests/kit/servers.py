@@ -92,6 +92,14 @@ class Process:
         assert found is not None
         return int(found[1])
 
+    def resident_bytes(self) -> int:
+        """Memory that this process has now."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) << 10
+
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()

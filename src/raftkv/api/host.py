@@ -55,11 +55,25 @@ class Limits:
     quota_bytes: int
 
 
-class BasicLogins(Protocol):
-    """Checks of HTTP basic names and passwords."""
+class Passwords(Protocol):
+    """Checks of passwords against their slow hashes."""
 
-    def check(self, host: Any, password: str, hashed: bytes, done: Callable[[bool], None]) -> None:
-        """Call ``done`` with whether the password belongs to the stored hash."""
+    def check(
+        self,
+        host: Any,
+        password: str,
+        hashed: bytes,
+        done: Callable[[bool], None],
+        is_wanted: Callable[[], bool] = ...,
+    ) -> None:
+        """Call ``done`` with whether the password belongs to the stored hash.
+
+        ``is_wanted`` is asked on another thread when its turn comes: nothing is hashed for a caller
+        who has gone meanwhile.
+
+        Raises:
+            UnavailableError: too many checks are waiting.
+        """
 
 
 class Recheckable(Protocol):
@@ -89,7 +103,7 @@ class Host(Protocol):
     """Whether a member that is added as a voter first catches up as a learner."""
     logins: Logins
     bcrypt_cost: int
-    basic_logins: BasicLogins
+    passwords: Passwords
     lease_ttl_min_s: int
     watch_streams: set[Recheckable]
     """Open Watch calls: they end when their user loses the right to them."""

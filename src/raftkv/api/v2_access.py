@@ -4,14 +4,13 @@ While v2's own users are asked for (``/v2/auth``), they alone count, as in etcd:
 client certificate's name, else the role ``guest``. While only v3 auth is on, v2 is for a user who
 may read and write every v3 key: etcd 3.4 leaves v2 open then, which would be a way around every
 role. Such users prove who they are by client certificate, by a v3 token in ``Authorization``, or by
-name and password. A password's hash is computed once, not once per request.
+name and password (``known_passwords``).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Callable
 from typing import Final
 
@@ -20,50 +19,14 @@ from raftkv.api.access import caller_of, identify
 from raftkv.api.calls import Identity
 from raftkv.api.host import Host
 from raftkv.api.http import JSON, HttpReply, HttpRequest
-from raftkv.auth.passwords import is_password
 from raftkv.auth.v2_state import GUEST, ROOT
 from raftkv.replica.commands import encode_as_user, encode_v2_checked
 
-KNOWN_MAX: Final = 4096
 _DENIED: Final = b'{"message":"Insufficient credentials"}'
 _KEY_DENIED: Final = (
     b'{"errorCode":110,"message":"The request requires user authentication",'
     b'"cause":"Insufficient credentials","index":0}\n'
 )
-
-
-class BasicLogins:
-    """Passwords that were right, as keyed hashes together with the stored hash they belong to."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._known: set[bytes] = set()
-
-    def check(
-        self, host: Host, password: str, hashed: bytes, done: Callable[[bool], None]
-    ) -> None:
-        """Call ``done`` with whether the password belongs to the stored hash.
-
-        Raises:
-            UnavailableError: too many logins are waiting.
-        """
-        if not hashed:
-            done(False)
-            return
-        pair = hashed + b"\0" + password.encode("utf-8", "surrogateescape")
-        digest = hashlib.blake2b(pair, key=self._key).digest()
-        if digest in self._known:
-            done(True)
-            return
-
-        def remember(is_right: bool) -> None:  # noqa: FBT001 - a callback
-            if is_right:
-                if len(self._known) >= KNOWN_MAX:
-                    self._known.clear()
-                self._known.add(digest)
-            done(is_right)
-
-        host.run_aside(lambda: is_password(password, hashed), remember)
 
 
 def basic_of(request: HttpRequest) -> tuple[str, str] | None:
@@ -150,8 +113,11 @@ def _admit_v2(
 def _check(
     host: Host, reply: HttpReply, password: str, hashed: bytes, checked: Callable[[bool], None]
 ) -> None:
+    if not hashed:
+        checked(False)
+        return
     try:
-        host.basic_logins.check(host, password, hashed, checked)
+        host.passwords.check(host, password, hashed, checked)
     except ApiError:
         reply.respond(503, (JSON,), b'{"message":"too many logins are waiting"}')
 

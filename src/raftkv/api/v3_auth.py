@@ -13,7 +13,7 @@ from etcdwire.hot import encode_field
 from etcdwire.protobuf import Message, decode, encode
 from raftkv.api.calls import Call, ReadToken, propose
 from raftkv.api.host import Host
-from raftkv.auth.passwords import hash_password, is_password
+from raftkv.auth.passwords import hash_password
 from raftkv.auth.state import REQUESTS, AuthOp
 from raftkv.replica.commands import encode_auth
 
@@ -175,7 +175,7 @@ def authenticate(host: Host, call: Call, data: bytes) -> None:
 class _Login:
     """One login under way."""
 
-    __slots__ = ("_attempts", "_call", "_host", "_name", "_password", "_revision")
+    __slots__ = ("_attempts", "_call", "_host", "_is_given_up", "_name", "_password", "_revision")
 
     def __init__(self, host: Host, call: Call, name: str, password: str) -> None:
         self._host = host
@@ -184,6 +184,7 @@ class _Login:
         self._password = password
         self._revision = 0
         self._attempts = 0
+        self._is_given_up = False
 
     def begin(self) -> None:
         self._host.read(ReadToken(self._call, lambda _: self._check()))
@@ -199,15 +200,23 @@ class _Login:
             return
         hashed = user.password if user is not None else _NOBODY % host.bcrypt_cost
         self._revision = user.credential_revision if user is not None else 0
-        is_known = user is not None
-        password = self._password
+        self._call.on_close(self._give_up)
         try:
-            host.run_aside(lambda: is_password(password, hashed) and is_known, self._checked)
+            host.passwords.check(
+                host, self._password, hashed, self._checked, lambda: not self._is_given_up
+            )
         except ApiError as error:
+            self._call.on_close(None)
             self._call.fail(error)
 
+    def _give_up(self) -> None:
+        self._is_given_up = True
+
     def _checked(self, is_right: bool) -> None:  # noqa: FBT001 - a callback
-        if is_right:
+        if self._is_given_up:
+            return
+        self._call.on_close(None)
+        if is_right and self._name in self._host.machine.auth.users:
             self._host.logins.issue(self._name, self._revision, self._issued)
         else:
             self._call.fail(errors.AUTH_FAILED)

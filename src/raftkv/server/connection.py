@@ -22,7 +22,8 @@ from raftkv.server.guard import Guard
 WRITE_HIGH_BYTES: Final = 4 << 20
 """Unsent bytes at which we stop reading from this client: it must take its answers first."""
 WRITE_ABORT_BYTES: Final = 256 << 20
-CONNECTIONS_MAX: Final = max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 256, 64)
+DESCRIPTORS_MAX: Final = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20)
+CONNECTIONS_MAX: Final = max(DESCRIPTORS_MAX - 256, 64)
 """Clients' connections; the rest of the descriptors is for peers, files and what comes first."""
 SWEEP_EVERY_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 30.0
@@ -285,6 +286,12 @@ class Connection(asyncio.Protocol):
             self.touch()
         elif self._transport is not None:
             self._transport.close()
+
+
+def use_all_descriptors() -> None:
+    """Raise the limit of descriptors as far as this process may: a shell's 1024 are few clients."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS_MAX, hard))
 
 
 def address_of(transport: asyncio.BaseTransport) -> str:

@@ -23,9 +23,9 @@ from etcdwire.hot import HeaderEncoder
 from raftkv.api import host
 from raftkv.api.figures import Figures
 from raftkv.api.host import Limits, Logins, Recheckable, SnapshotSource, Token
+from raftkv.api.known_passwords import KnownPasswords
 from raftkv.api.logins import JwtLogins, SimpleLogins
 from raftkv.api.services import new_method_counters
-from raftkv.api.v2_access import BasicLogins
 from raftkv.api.v3_watch import WatchStream
 from raftkv.auth.tokens import SimpleTokens
 from raftkv.backend.environment import Environment
@@ -124,7 +124,7 @@ class Driver:
         self.logins: Logins = SimpleLogins(self, monotonic_ms, lambda: secrets.token_urlsafe(18))
         if config.jwt is not None:
             self.logins = JwtLogins(self, config.jwt, time.time)
-        self.basic_logins: host.BasicLogins = BasicLogins(secrets.token_bytes(32))
+        self.passwords: host.Passwords = KnownPasswords(secrets.token_bytes(32))
         self.bcrypt_cost = config.bcrypt_cost
         ticks = max(config.election_ms // config.heartbeat_ms, 2)
         self.lease_ttl_min_s = -(-(3 * ticks // 2 * config.heartbeat_ms) // 1000)

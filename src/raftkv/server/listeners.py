@@ -12,10 +12,9 @@ from typing import Final
 
 from raftkv.server.config import Config, Url
 from raftkv.server.flags import ConfigError
+from raftkv.server.tls_accept import TlsAcceptor
 
 BACKLOG: Final = 1024
-TLS_TIMEOUT_S: Final = 10.0
-"""A connection that never finishes its handshake is gone after this."""
 _LOG: Final = logging.getLogger("raftkv")
 
 
@@ -35,27 +34,23 @@ class Listener:
         self.plane = bound.plane
         self._bound = bound
         self._factory = factory
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsAcceptor | None = None
 
     async def serve(self, context: ssl.SSLContext | None) -> None:
-        """Serve, from now on with this context; who is connected stays.
-
-        A second server on the same socket takes over before the first stops: the queue of those
-        who are just connecting belongs to the socket.
-        """
-        is_tls = self._bound.url.is_tls
-        server = await asyncio.get_running_loop().create_server(
-            self._factory,
-            sock=self._bound.socket.dup(),
-            ssl=context if is_tls else None,
-            ssl_handshake_timeout=TLS_TIMEOUT_S if is_tls else None,
-            backlog=BACKLOG,
-        )
-        if self._server is None:
+        """Serve, from now on with this context; who is connected stays."""
+        if isinstance(self._server, TlsAcceptor):
+            assert context is not None
+            self._server.context = context
+        elif self._server is None:
+            self._server = await self._start(context if self._bound.url.is_tls else None)
             _LOG.info("listening for %s on %s", self.plane, self._bound.url)
-        else:
-            self._server.close()
-        self._server = server
+
+    async def _start(self, context: ssl.SSLContext | None) -> asyncio.Server | TlsAcceptor:
+        loop, listening = asyncio.get_running_loop(), self._bound.socket
+        if context is None:
+            return await loop.create_server(self._factory, sock=listening.dup(), backlog=BACKLOG)
+        listening.listen(BACKLOG)
+        return TlsAcceptor(loop, listening, self._factory, context)
 
     def close(self) -> None:
         """No new connections."""

@@ -22,7 +22,13 @@ from raftkv.log.errors import StorageError as LogError
 from raftkv.server import data_dir, flags, tls
 from raftkv.server.admission import check_not_older, check_not_seen
 from raftkv.server.config import Config, check, check_founding
-from raftkv.server.connection import Codec, Connection, Connections, Plane
+from raftkv.server.connection import (
+    Codec,
+    Connection,
+    Connections,
+    Plane,
+    use_all_descriptors,
+)
 from raftkv.server.data_dir import Opened
 from raftkv.server.driver import Driver
 from raftkv.server.event_loop import new_event_loop
@@ -56,6 +62,7 @@ _LOG: Final = logging.getLogger("raftkv")
 
 def run(arguments: Sequence[str]) -> int:
     """Run ``raftkvd``; the exit code."""
+    use_all_descriptors()
     if arguments and arguments[0] == "gateway":
         return run_gateway(arguments[1:])
     if arguments and arguments[0] == "grpc-proxy":

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kvclient import Client, ClientTLS, KvClientError
+from raftkv.replica.levels import LEVEL
 from tests.kit.authority import Authority
 from tests.kit.servers import Process, free_ports
 from tests.kit.waiting import wait_for
@@ -188,7 +189,7 @@ def introduce(server: Server, server_name: str) -> str:
     context.load_verify_locations(server.peers.path)
     context.load_cert_chain(*server.somebody)
     host, port = server.process.peer_url.removeprefix("https://").split(":")
-    line = f'{{"kind": "messages", "cluster": "{cluster}", "from": "abc", "to": "{member}"}}\n'
+    line = f'{{"kind": "messages", "cluster": "{cluster}", "from": "abc", "to": "{member}", "level": {LEVEL}}}\n'
     with (
         socket.create_connection((host, int(port)), timeout=5) as raw,
         context.wrap_socket(raw, server_hostname=server_name) as wire,

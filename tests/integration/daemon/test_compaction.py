@@ -7,7 +7,6 @@ and holds the member to the row's bounds.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from statistics import quantiles
 
 from kvclient import Client
 from tests.integration.daemon.test_nothing_blocks import fill, longest_lag_s
-from tests.kit.servers import Cluster, Process
+from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
 
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
@@ -42,14 +41,6 @@ class Writer(threading.Thread):
                 self.times_s.append(time.monotonic() - began)
 
 
-def resident_bytes(member: Process) -> int:
-    assert member.process is not None
-    status = Path(f"/proc/{member.process.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) << 10
-
-
 def test_row_12_a_compaction_delays_nobody(tmp_path: Path) -> None:
     with Cluster("raftkv", tmp_path, size=3) as cluster:
         leader = cluster.members[0]
@@ -62,10 +53,10 @@ def test_row_12_a_compaction_delays_nobody(tmp_path: Path) -> None:
             writer.start()
             try:
                 wait_for(lambda: len(writer.times_s) >= PUTS_BEFORE, 120, "puts to compare with")
-                before, used = list(writer.times_s), resident_bytes(leader)
+                before, used = list(writer.times_s), leader.resident_bytes()
                 longest_lag_s(leader)
                 client.compact(client.status().revision, physical=True)
-                lag_s, grown = longest_lag_s(leader), resident_bytes(leader) - used
+                lag_s, grown = longest_lag_s(leader), leader.resident_bytes() - used
                 during = writer.times_s[len(before) :]
             finally:
                 writer.is_over = True

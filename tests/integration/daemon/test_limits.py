@@ -1,18 +1,28 @@
-"""Limits that hold: a full store, requests too large, connections that say nothing."""
+"""Limits that hold: a full store, requests too large, connections that say nothing.
+
+``RAFTKV_LONG=1`` opens 10,000 of these; ``./run test`` a thousand.
+"""
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from etcdwire import messages as m
-from kvclient import Client, RequestError
+from kvclient import Client, ClientTLS, RequestError
+from tests.kit.authority import Authority
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
+
+SILENT_CLIENTS = 10_000 if os.environ.get("RAFTKV_LONG") else 1000
+SILENT_CLIENT_BYTES_MAX = (50 << 20) // 10_000
 
 
 def put_fails(client: Client) -> bool:
@@ -69,6 +79,60 @@ def test_garbage_ends_its_connection_only(tmp_path: Path) -> None:
                     pass
         client.put(b"k", b"v")
         assert client.get(b"k") == b"v"
+
+
+def is_gone(wire: socket.socket) -> bool:
+    try:
+        return wire.recv(1, socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+@pytest.fixture
+def _many_descriptors() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.usefixtures("_many_descriptors")
+def test_row_7_connections_that_never_start_tls_cost_nothing(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "servers")
+    certificate = authority.issue("server")
+    with Cluster("raftkv", tmp_path, certificate=certificate) as cluster:
+        member = cluster.members[0]
+        address = ("127.0.0.1", int(member.secure_url.rpartition(":")[2]))
+        trust = ClientTLS(ca_file=str(authority.path))
+        with Client([member.secure_url], tls=trust) as client:
+            client.put(b"k", b"v")
+        before = member.resident_bytes()
+        silent: list[socket.socket] = []
+        try:
+            silent.extend(socket.create_connection(address) for _ in range(SILENT_CLIENTS))
+            with Client([member.secure_url], tls=trust) as client:
+                assert client.get(b"k") == b"v", "who speaks is served beside them"
+            grown = member.resident_bytes() - before
+            assert grown < SILENT_CLIENTS * SILENT_CLIENT_BYTES_MAX + (2 << 20)
+            wait_for(lambda: all(map(is_gone, silent)), 20, "connections that say nothing end")
+        finally:
+            for wire in silent:
+                wire.close()
+        print(f"{SILENT_CLIENTS} silent connections: {grown / 1024:.0f} KiB")
+
+
+def test_all_descriptors_that_are_allowed_are_used(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with Cluster("raftkv", tmp_path) as cluster:
+            process = cluster.members[0].process
+            assert process is not None
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] > 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_compaction_gives_space_back_and_outlives_a_restart(tmp_path: Path) -> None:
