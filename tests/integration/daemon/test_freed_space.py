@@ -1,15 +1,18 @@
 """Row 33: a store that was nearly emptied is as fast as a fresh one, and uses its room again.
 
-Short in ``./run test``, with 24 MiB. ``RAFTKV_LONG=1`` fills 2 GiB, goes on for an hour beside the
-rate of a fresh store, and holds the member to the row's bounds.
+Short in ``./run test``, with 24 MiB. ``RAFTKV_LONG=1`` fills 2 GiB, goes on for an hour, with a turn
+of the fresh store every minute, and holds the member to the row's bounds.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import time
+import urllib.request
 from pathlib import Path
+from statistics import median
 
 from kvclient import Client
 from tests.kit.servers import Cluster
@@ -17,9 +20,9 @@ from tests.kit.servers import Cluster
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
 MIB = 1 << 20
 FILL_MIB = 2048 if IS_LONG else 24
-RATE_S = 60.0 if IS_LONG else 1.0
-GO_ON_S = 3600.0 if IS_LONG else 2.0
-GO_ON_PUTS = None if IS_LONG else 1000
+ROUNDS = int(os.environ.get("FREED_SPACE_MINUTES", "60")) if IS_LONG else 1
+USED_S, FRESH_S = (60.0, 10.0) if IS_LONG else (2.0, 0.5)
+PUTS_MAX = None if IS_LONG else 1000
 """Some 4 MiB in the short form: with what comes after them, less than what was freed."""
 FLAGS = ["--quota-backend-bytes=8589934592"]
 
@@ -42,28 +45,47 @@ def rate(client: Client, seconds: float, puts_max: int | None = None) -> float:
     return count / (time.monotonic() - began)
 
 
+def slow_flushes(endpoint: str) -> tuple[int, int]:
+    """(flushes to the disk, those that took longer than 64 ms)."""
+    with urllib.request.urlopen(f"{endpoint}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    name = "etcd_disk_backend_commit_duration_seconds"
+    fast = re.search(rf'^{name}_bucket{{le="0.064"}} (\d+)$', text, re.MULTILINE)
+    count = re.search(rf"^{name}_count (\d+)$", text, re.MULTILINE)
+    assert fast is not None
+    assert count is not None
+    return int(count[1]), int(count[1]) - int(fast[1])
+
+
 def test_row_33_free_space_costs_nothing_and_is_used_again(tmp_path: Path) -> None:
     places = [tmp_path / "fresh", tmp_path / "used"]
     for place in places:
         place.mkdir()
-    with (
-        Cluster("raftkv", places[0], flags=FLAGS) as cluster,
-        Client(cluster.endpoints, timeout_s=60) as client,
-    ):
-        fresh = rate(client, RATE_S)
     store = places[1] / "m0" / "member" / "store" / "data.mdb"
     with (
-        Cluster("raftkv", places[1], flags=FLAGS) as cluster,
-        Client(cluster.endpoints, timeout_s=60) as client,
+        Cluster("raftkv", places[0], flags=FLAGS) as fresh,
+        Client(fresh.endpoints, timeout_s=60) as fresh_client,
+        Cluster("raftkv", places[1], flags=FLAGS) as used,
+        Client(used.endpoints, timeout_s=60) as client,
     ):
         fill(client, b"fill/", FILL_MIB)
         client.delete(b"fill/", b"fill/%06d" % (FILL_MIB * 16 * 95 // 100))
         client.compact(client.status().revision, physical=True)
         size = store.stat().st_size
-        used = rate(client, GO_ON_S, GO_ON_PUTS)
+        rates = []
+        for _ in range(ROUNDS):  # in turns: the machine itself is faster and slower within an hour
+            at_fresh = rate(fresh_client, FRESH_S, PUTS_MAX)
+            rates.append((at_fresh, rate(client, USED_S, PUTS_MAX)))
+        flushes, slow = slow_flushes(used.endpoints[0])
         fill(client, b"again/", FILL_MIB * 6 // 10)
         client.compact(client.status().revision, physical=True)
         assert store.stat().st_size <= size * 1.1, "what was freed is used again"
-    print(f"{used:.0f} puts per second after 95 % of {FILL_MIB} MiB went, {fresh:.0f} when fresh")
+    at_fresh, at_used = (median(column) for column in zip(*rates, strict=True))
+    ratio = median(two / one for one, two in rates)
+    print(
+        f"{at_used:.0f} puts per second after 95 % of {FILL_MIB} MiB went, {at_fresh:.0f} when "
+        f"fresh, {ratio:.2f} in the median of {ROUNDS} rounds; {slow} of {flushes} flushes took "
+        "longer than 64 ms"
+    )
     if IS_LONG:
-        assert used >= 0.9 * fresh
+        assert ratio >= 0.9
