@@ -19,7 +19,7 @@ from raftkv.backend.schema import Table
 
 SLICE_ROWS: Final = 500
 SLICE_BYTES: Final = 512 << 10
-COMMIT_EVERY_BYTES: Final = 32 << 20
+COMMIT_EVERY_BYTES: Final = 4 << 20
 """Of the copy: keeps its transaction, and with it memory, small."""
 
 
@@ -45,14 +45,14 @@ class Twin:
         """Whether every row has been copied; writes are followed until the copy takes over."""
         return not self._tables
 
-    def copy_slice(self) -> None:
-        """Copy some more rows.
+    def copy_slice(self) -> int:
+        """Copy some more rows; how many bytes they were.
 
         Raises:
             StorageError: the disk refused.
         """
         if not self._tables:
-            return
+            return 0
         table = self._tables[0]
         rows = self._original.rows_after(table, self._cursor, SLICE_ROWS, SLICE_BYTES)
         if rows:
@@ -61,13 +61,15 @@ class Twin:
             else:
                 self._environment.append_rows(table, rows)
             self._cursor = rows[-1][0]
-            self._uncommitted_bytes += sum(len(key) + len(value) for key, value in rows)
+            size = sum(len(key) + len(value) for key, value in rows)
+            self._uncommitted_bytes += size
             if self._uncommitted_bytes >= COMMIT_EVERY_BYTES:
                 self._uncommitted_bytes = 0
                 self._environment.commit()
-        else:
-            del self._tables[0]
-            self._cursor = b""
+            return size
+        del self._tables[0]
+        self._cursor = b""
+        return 0
 
     def _is_copied(self, table: Table, key: bytes) -> bool:
         if table not in self._tables:

@@ -93,7 +93,7 @@ class Config:
     election_ms: int
     snapshot_count: int
     snapshot_bytes_per_s: int
-    """0: as fast as clients allow; see ``server.snapshots.Pace``."""
+    """0: as fast as clients allow; see ``server.pace.Pace``."""
     quota_bytes: int
     max_txn_ops: int
     max_request_bytes: int

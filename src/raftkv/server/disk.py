@@ -28,12 +28,13 @@ from raftkv.log.errors import NoSpaceError
 from raftkv.log.wal import Wal
 from raftkv.replica.effects import Persist
 from raftkv.replica.machine import Machine
+from raftkv.server.pace import Pace
 from raftkv.store.tree_v2 import EventV2
 from raftkv.values import Index
 from raftkv.watch.history_v2 import encode_rows
 
 _LOG: Final = logging.getLogger("raftkv.disk")
-COPY_PAUSE_S: Final = 0.001
+COPY_PAUSE_MIN_S: Final = 0.001
 FLUSH_SLICE_ROWS: Final = 256
 """Rows put per slice; between slices the loop's thread gets its turn."""
 
@@ -208,15 +209,15 @@ class FlushThread(_Worker):
         self.is_out_of_space = False
         """Rows wait for space; ``wake`` lets them try again."""
         self.finished: deque[Callable[[], None]] = deque()
-        self._copy_to: tuple[Path, Callable[[bool], None]] | None = None
+        self._copy_to: tuple[Path, Pace, Callable[[bool], None]] | None = None
         self._twin: Twin | None = None
         self._is_twin_unwanted = False
 
-    def copy_to(self, directory: Path, done: Callable[[bool], None]) -> None:
+    def copy_to(self, directory: Path, pace: Pace, done: Callable[[bool], None]) -> None:
         """Begin a copy without free pages; ``done`` is called on the loop with whether it is
         complete.
         """
-        self._copy_to = (directory, done)
+        self._copy_to = (directory, pace, done)
         self.wake()
 
     def abandon_twin(self) -> None:
@@ -294,22 +295,24 @@ class FlushThread(_Worker):
         if twin is not None:
             twin.abandon()
         if copy_to is not None:
-            self._report(lambda: copy_to[1](False))
+            self._report(lambda: copy_to[2](False))
 
     def _copy(self) -> None:
-        """One slice, then the processor is somebody else's for a moment."""
+        """One slice, then the processor and the disk are somebody else's for a moment."""
         assert self._copy_to is not None
-        directory, done = self._copy_to
+        directory, pace, done = self._copy_to
+        began = time.monotonic()
         try:
             if self._twin is None:
                 self._twin = Twin(self._environment, directory)
-            self._twin.copy_slice()
+            size = self._twin.copy_slice()
         except BackendNoSpaceError:
             self._lose_twin()
             return
         if self._twin.is_complete:
             self._report(lambda: done(True))
-        time.sleep(COPY_PAUSE_S)
+        until = began + size / pace.read_bytes_per_s(began)
+        time.sleep(max(COPY_PAUSE_MIN_S, until - time.monotonic()))
 
 
 def meta_rows(applied: int, term: int, state: bytes, machine: Machine) -> list[RowWrite]:

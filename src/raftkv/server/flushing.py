@@ -22,6 +22,7 @@ from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
+from raftkv.server.pace import Pace
 from raftkv.values import Index
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ FORGET_KEYS: Final = 1000
 HASH_SLICE_ROWS: Final = 1000
 HASH_SLICE_BYTES: Final = 4 << 20
 VIEW_RETRY_S: Final = 0.05
+COPY_BUSY_BATCHES_PER_S: Final = 10
+"""A defragmentation has time as soon as anybody writes at all."""
 _LOG: Final = logging.getLogger("raftkv.flush")
 _BUSY: Final = UnavailableError(Code.UNAVAILABLE, "etcdserver: defragmentation is under way")
 _NO_ROOM: Final = UnavailableError(
@@ -249,8 +252,10 @@ class Flushing:
             done(_BUSY)
             return
         self._defragmenting = done
-        directory = paths(self._driver.config)[0] / "store.defrag"
-        self.thread.copy_to(directory, self._copied)
+        driver = self._driver
+        directory = paths(driver.config)[0] / "store.defrag"
+        pace = Pace(0, lambda: driver.applied_index, COPY_BUSY_BATCHES_PER_S)
+        self.thread.copy_to(directory, pace, self._copied)
 
     def _copied(self, is_complete: bool) -> None:  # noqa: FBT001 - a callback
         """The copy is complete: commit both, and hold further flushes until it has taken over."""

@@ -23,6 +23,7 @@ from raftkv.backend.environment import Environment
 from raftkv.backend.errors import StorageError
 from raftkv.backend.schema import Table
 from raftkv.log.segment import sync_directory
+from raftkv.server.pace import Pace
 from raftkv.server.peers import PeerHost, hello
 from raftkv.server.tls import PEER_SERVER_NAME
 from raftkv.values import ClusterId, Index, Member, MemberId, Term
@@ -33,11 +34,6 @@ INCOMING_KEPT_S: Final = 3600.0
 INSTALL_TIMEOUT_S: Final = 3600.0
 CONNECT_TIMEOUT_S: Final = 5.0
 PIECE_BYTES: Final = 256 << 10
-BUSY_BYTES_PER_S: Final = 32 << 20
-QUIET_BYTES_PER_S: Final = 256 << 20
-BUSY_BATCHES_PER_S: Final = 200
-"""Where syncs take five milliseconds, more than two hundred batches a second is all there can be."""
-JUDGED_EVERY_S: Final = 0.5
 _LOG: Final = logging.getLogger("raftkv.snapshots")
 
 
@@ -50,33 +46,6 @@ class Spool:
     index: Index
     term: Term
     size_bytes: int
-
-
-class Pace:
-    """How fast snapshots may travel now: slower while clients write, so that they do not feel it.
-
-    Whoever gives a rate gets that one.
-    """
-
-    def __init__(self, given_bytes_per_s: int, read_applied_index: Callable[[], int]) -> None:
-        """0 is no rate given; the index is that of the last applied batch of commands."""
-        self._given_bytes_per_s = given_bytes_per_s
-        self._read_applied_index = read_applied_index
-        self._noted: tuple[float, int] | None = None
-        self._is_busy = True
-
-    def read_bytes_per_s(self, now_s: float) -> int:
-        """The rate at this moment."""
-        if self._given_bytes_per_s:
-            return self._given_bytes_per_s
-        applied = self._read_applied_index()
-        if self._noted is None:
-            self._noted = now_s, applied
-        elapsed_s = now_s - self._noted[0]
-        if elapsed_s >= JUDGED_EVERY_S:
-            self._is_busy = applied - self._noted[1] > BUSY_BATCHES_PER_S * elapsed_s
-            self._noted = now_s, applied
-        return BUSY_BYTES_PER_S if self._is_busy else QUIET_BYTES_PER_S
 
 
 class Refused(Exception):  # noqa: N818 - the receiver's word, not a failure of ours

@@ -17,10 +17,10 @@ from raftkv.raft.messages import Snapshot
 from raftkv.replica.effects import InstallSnapshot, SendSnapshot
 from raftkv.replica.inputs import PeerMessage, SnapshotInstalled, SnapshotSent
 from raftkv.server.data_dir import StoreView, exchange_stores, load_machine, paths
+from raftkv.server.pace import Pace
 from raftkv.server.snapshots import (
     SPOOL_PREFIX,
     IncomingSnapshot,
-    Pace,
     Refused,
     Spool,
     adopt,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftkv.server.snapshots import (
+from raftkv.server.pace import (
     BUSY_BATCHES_PER_S,
     BUSY_BYTES_PER_S,
     JUDGED_EVERY_S,

@@ -1,0 +1,45 @@
+"""How fast large copies go (snapshots to members, defragmentation), so that clients do not feel them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+BUSY_BYTES_PER_S: Final = 32 << 20
+QUIET_BYTES_PER_S: Final = 256 << 20
+BUSY_BATCHES_PER_S: Final = 200
+"""Where syncs take five milliseconds, more than two hundred batches a second is all there can be."""
+JUDGED_EVERY_S: Final = 0.5
+
+
+class Pace:
+    """How fast bytes may be copied now: slower while clients write.
+
+    Whoever gives a rate gets that one.
+    """
+
+    def __init__(
+        self,
+        given_bytes_per_s: int,
+        read_applied_index: Callable[[], int],
+        busy_batches_per_s: int = BUSY_BATCHES_PER_S,
+    ) -> None:
+        """0 is no rate given; the index is that of the last applied batch of commands."""
+        self._given_bytes_per_s = given_bytes_per_s
+        self._read_applied_index = read_applied_index
+        self._busy_batches_per_s = busy_batches_per_s
+        self._noted: tuple[float, int] | None = None
+        self._is_busy = True
+
+    def read_bytes_per_s(self, now_s: float) -> int:
+        """The rate at this moment."""
+        if self._given_bytes_per_s:
+            return self._given_bytes_per_s
+        applied = self._read_applied_index()
+        if self._noted is None:
+            self._noted = now_s, applied
+        elapsed_s = now_s - self._noted[0]
+        if elapsed_s >= JUDGED_EVERY_S:
+            self._is_busy = applied - self._noted[1] > self._busy_batches_per_s * elapsed_s
+            self._noted = now_s, applied
+        return BUSY_BYTES_PER_S if self._is_busy else QUIET_BYTES_PER_S
