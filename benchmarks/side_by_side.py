@@ -38,21 +38,13 @@ TICK = os.sysconf("SC_CLK_TCK")
 KEY, VALUE = b"bench/k000001", b"v" * 256
 FLAGS = ["--heartbeat-interval=100", "--election-timeout=1000", "--log-level=error"]
 SECONDS = 2
+KEYED = ("put", "txn", "keyed-range")
+"""Loads of v3 with random keys, by ``keyed_load``; the others repeat one body, by h2load."""
 BODIES = {
     "put": ("/etcdserverpb.KV/Put", m.PutRequest(KEY, VALUE)),
     "range": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY)),
     "serializable": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY, serializable=True)),
     "range1000": ("/etcdserverpb.KV/Range", m.RangeRequest(b"many/", b"many0")),
-    "txn": (
-        "/etcdserverpb.KV/Txn",
-        m.TxnRequest(
-            compare=[m.Compare(m.CompareResult.GREATER, m.CompareTarget.VERSION, KEY, version=-1)],
-            success=[
-                m.RequestOp(request_put=m.PutRequest(KEY, VALUE)),
-                m.RequestOp(request_range=m.RangeRequest(KEY)),
-            ],
-        ),
-    ),
 }
 LOADS = [
     *(
@@ -60,6 +52,7 @@ LOADS = [
         for kind in ("put", "txn", "range")
         for shape in ("1x1", "8x8", "16x16")
     ),
+    "v3 keyed-range 8x8",
     "v3 serializable 8x8",
     "v3 range1000 4x1",
     *(f"v2 {kind} {count}" for kind in ("put", "get") for count in (1, 64, 256)),
@@ -154,10 +147,17 @@ def run_load(load: str, side: Side, work: Path) -> dict[str, Any]:
     """One measurement."""
     api, kind, *rest = load.split()
     address = side.leader.removeprefix("http://")
-    if api in ("v3", "tls", "auth"):
+    if api == "v3" and kind in KEYED:
+        connections, streams = rest[0].split("x")
+        command = [
+            sys.executable, str(ROOT / "benchmarks" / "keyed_load.py"), address,
+            kind.removeprefix("keyed-"), f"--connections={connections}", f"--streams={streams}",
+            f"--requests={REQUESTS[rest[0]]}",
+        ]  # fmt: skip
+    elif api in ("v3", "tls", "auth"):
         url = side.secure_leader if api == "tls" else side.leader
         return run_h2load(kind, rest[0], url, work, side.token)
-    if api == "watch":
+    elif api == "watch":
         watchers, connections = kind.split("x")
         command = [
             sys.executable, str(ROOT / "benchmarks" / "watch_load.py"), address,
@@ -210,9 +210,12 @@ def run_h2load(kind: str, shape: str, url: str, work: Path, token: str) -> dict[
 def measure(load: str, side: Side, work: Path) -> dict[str, Any]:
     cpu, syncs = side.cpu_s(), side.syncs()
     with Client([side.leader]) as client:
-        before = client.status().raft_term
+        before = client.status()
         result = run_load(load, side, work)
-        assert client.status().raft_term == before, "the leader changed under load"
+        after = client.status()
+        assert after.raft_term == before.raft_term, "the leader changed under load"
+        if load.split()[1] in ("put", "txn") and not load.startswith("v2"):
+            assert after.revision - before.revision == result["n"], "a write for each answer"
     result["cpu_us"] = (side.cpu_s() - cpu) / result["n"] * 1e6
     writes = result.get("writes", result["n"])
     result["syncs"] = (side.syncs() - syncs) / writes
@@ -299,7 +302,9 @@ def describe_run() -> str:
 def write_table(rows: list[dict[str, Any]], rounds: int) -> Path:
     where = f"{describe_run()}, values of 256 bytes, medians of {rounds} alternated rounds."
     how = (
-        "`CxM` is connections x gRPC streams in a closed loop; v2 counts connections; watch is "
+        "`CxM` is connections x gRPC streams in a closed loop; v3 put, txn and keyed-range take "
+        "random ones of 10,000 keys (a client in Python), other v3, TLS and auth loads repeat one "
+        "request (h2load); v2 (wrk, 1,000 random keys) counts connections; watch is "
         "watchers x connections, in events. CPU is of all members together, per request; syncs "
         "are the leader's log syncs per write. Pairs are etcd / raftkv."
     )
