@@ -81,6 +81,10 @@ class ClientSession:
         stream.end_when_sent = stream.end_when_sent or end
         self._send_pending(stream_id, stream)
 
+    def ping(self) -> None:
+        """Ask for a sign of life; whatever is received next is one."""
+        self.output.append(f.build(f.PING, 0, 0, bytes(8)))
+
     def cancel(self, stream_id: int) -> None:
         """Give up a request."""
         if self.streams.pop(stream_id, None) is not None:

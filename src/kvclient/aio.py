@@ -22,6 +22,7 @@ from kvclient.calls import R
 from kvclient.client import RETRY_PAUSE_S, after
 from kvclient.connection import ClientTLS, Metadata
 from kvclient.errors import RequestError, Unavailable
+from kvclient.lease_calls import LEASE_EXISTS, choose_lease_id
 from kvclient.login import Password
 from kvclient.watches import (
     NEEDS_LEADER,
@@ -119,10 +120,15 @@ class AsyncClient:
     # --- leases, members --------------------------------------------------------------------
 
     async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> int:
-        """Make a lease; returns its id."""
-        request = m.LeaseGrantRequest(ttl_s, lease_id)
+        """Make a lease; returns its id. See ``LeaseCalls.lease_grant``."""
+        request = m.LeaseGrantRequest(ttl_s, lease_id or choose_lease_id())
         path = b"/etcdserverpb.Lease/LeaseGrant"
-        return (await self.call(path, request, m.LeaseGrantResponse, is_write=True)).ID
+        try:
+            await self.call(path, request, m.LeaseGrantResponse, is_write=bool(lease_id))
+        except RequestError as error:
+            if lease_id or LEASE_EXISTS not in error.message:
+                raise
+        return request.ID
 
     async def lease_revoke(self, lease_id: int) -> None:
         """End a lease and delete its keys."""
@@ -183,11 +189,12 @@ class AsyncClient:
             endpoint = self.endpoints[self._first]
             try:
                 await self._log_in_if_needed()
-                connection = await self._connect(endpoint, self.timeout_s)
+                share_s = self.timeout_s / len(self.endpoints)
+                connection = await self._connect(endpoint, share_s)
                 metadata = (*self._metadata, *NEEDS_LEADER)
                 stream = connection.open(WATCH_PATH, cursor.request(), metadata, end=False)
                 try:
-                    async for body in connection.messages(stream):
+                    async for body in connection.messages(stream, first_timeout_s=share_s):
                         answer = cursor.take(body, endpoint)
                         deadline, pause_s, logins = None, RESUME_PAUSE_S, 0
                         if answer is not None:
@@ -277,6 +284,8 @@ class AsyncClient:
                 except Unavailable as error:
                     last = after(last, error)
                     if is_write and error.is_ambiguous:
+                        if endpoint is None:  # the next call asks somebody else
+                            self._first = (at + 1) % len(endpoints)
                         raise last from None
                     are_lasting = are_lasting and error.is_lasting
                     continue

@@ -12,6 +12,8 @@ from etcdwire import grpc
 from etcdwire.frames import ConnectionProtocolError
 from etcdwire.http2_client import ClientSession, ClientStream
 from kvclient.connection import (
+    PING_AFTER_S,
+    PING_TIMEOUT_S,
     READ_BYTES,
     Metadata,
     check_is_grpc,
@@ -52,7 +54,10 @@ class AsyncConnection:
         self._streams: dict[int, Stream] = {}
         self._problem: Unavailable | None = None
         self._was_answered = False
-        self._task = asyncio.get_running_loop().create_task(self._read())
+        self._loop = asyncio.get_running_loop()
+        self._heard_at_s = self._loop.time()
+        self._task = self._loop.create_task(self._read())
+        self._keeper = self._loop.create_task(self._ask_when_silent())
 
     @classmethod
     async def dial(
@@ -101,9 +106,10 @@ class AsyncConnection:
     async def close(self) -> None:
         """Close; calls under way end in ``Unavailable``."""
         self._break(Unavailable("closed", self.endpoint, is_ambiguous=True))
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        for task in (self._task, self._keeper):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), 1.0)
 
@@ -155,8 +161,10 @@ class AsyncConnection:
         self._flush()
         return stream
 
-    async def messages(self, stream: Stream) -> AsyncIterator[bytes]:
-        """Messages as they come, until the call ends.
+    async def messages(
+        self, stream: Stream, *, first_timeout_s: float | None = None
+    ) -> AsyncIterator[bytes]:
+        """Messages as they come, until the call ends; the first one may have a time limit.
 
         Raises:
             RequestError, Unavailable: see ``unary``.
@@ -168,6 +176,7 @@ class AsyncConnection:
                 data = bytes(state.data)
                 state.data.clear()
                 for message in stream.reader.feed(data):
+                    first_timeout_s = None
                     yield message
                 continue
             if state.is_ended:
@@ -176,7 +185,15 @@ class AsyncConnection:
             if self._problem is not None:
                 raise self._problem
             stream.changed.clear()
-            await stream.changed.wait()
+            try:
+                await asyncio.wait_for(stream.changed.wait(), first_timeout_s)
+            except asyncio.TimeoutError:
+                self._break(
+                    Unavailable(
+                        f"no answer within {first_timeout_s:.1f} s", self.endpoint,
+                        is_ambiguous=True,
+                    )
+                )  # fmt: skip
 
     def forget(self, stream: Stream) -> None:
         """Nobody waits for this call any more."""
@@ -198,6 +215,7 @@ class AsyncConnection:
         try:
             while data := await self._reader.read(READ_BYTES):
                 self._was_answered = True
+                self._heard_at_s = self._loop.time()
                 self._session.receive(data)
                 self._flush()
                 for stream in self._streams.values():
@@ -223,6 +241,23 @@ class AsyncConnection:
                 else "the server hung up without an answer: TLS or not, certificate, port?"
             )
             self._break(Unavailable(text, self.endpoint, is_ambiguous=True))
+
+    async def _ask_when_silent(self) -> None:
+        """Calls that wait for ever wait for a server that lives: a silent one is asked."""
+        while self._problem is None:
+            heard_at_s = self._heard_at_s
+            left_s = heard_at_s + PING_AFTER_S - self._loop.time()
+            await asyncio.sleep(left_s if left_s > 0 else PING_AFTER_S)
+            if self._heard_at_s > heard_at_s or not self._streams or self._problem is not None:
+                continue
+            self._session.ping()
+            self._flush()
+            await asyncio.sleep(PING_TIMEOUT_S)
+            if self._heard_at_s == heard_at_s:
+                text = (
+                    f"no answer within {PING_AFTER_S + PING_TIMEOUT_S:.0f} s, not to a ping either"
+                )
+                self._break(Unavailable(text, self.endpoint, is_ambiguous=True))
 
     def _break(self, problem: Unavailable) -> None:
         if self._problem is None:

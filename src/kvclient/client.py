@@ -62,6 +62,15 @@ class MemberStatus:
     """Of its key space."""
 
 
+class _Preference:
+    """Which endpoint is asked first: what a client learns, its clones know."""
+
+    __slots__ = ("first",)
+
+    def __init__(self) -> None:
+        self.first = 0
+
+
 class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
     """A client of one cluster; every call ends within ``timeout_s``, whatever an endpoint does.
 
@@ -89,7 +98,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         self._context: ssl.SSLContext | None = None
         self._timeout_s = timeout_s
         self._connections: dict[str, Connection] = {}
-        self._first = 0
+        self._preference = _Preference()
         self._username = username
         self._password = password
         self._metadata: Metadata = ()
@@ -141,21 +150,31 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         Raises:
             Unavailable: nobody there.
         """
-        return self._dial(self.endpoints[self._first], self._timeout_s)
+        return self._dial(self.endpoints[self._preference.first], self.share_s)
 
     def next_endpoint(self) -> None:
         """Begin with another endpoint from now on."""
-        self._first = (self._first + 1) % len(self.endpoints)
+        self._preference.first = (self._preference.first + 1) % len(self.endpoints)
+
+    @property
+    def share_s(self) -> float:
+        """How long one of the endpoints may be silent, so that there is time to ask the others."""
+        return self._timeout_s / len(self.endpoints)
 
     def clone(self) -> Client:
-        """Another client like this one, with connections of its own: for another thread."""
-        return Client(
+        """Another client like this one, with connections of its own: for another thread.
+
+        Both begin with the endpoint that answered either of them last.
+        """
+        other = Client(
             self.endpoints,
             tls=self._tls,
             timeout_s=self._timeout_s,
             username=self._username,
             password=self._password,
         )
+        other._preference = self._preference
+        return other
 
     # --- key space --------------------------------------------------------------------------
 
@@ -262,7 +281,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
     def snapshot(self, write: Callable[[bytes], object]) -> int:
         """Stream a consistent snapshot to ``write``; returns its size in bytes."""
         self._log_in_if_needed()
-        connection = self._connect(self.endpoints[self._first])
+        connection = self._connect_to_any()
         size = 0
         path = b"/etcdserverpb.Maintenance/Snapshot"
         bodies = connection.stream(
@@ -276,7 +295,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
 
     def health(self, endpoint: str | None = None) -> bool:
         """Whether an endpoint can serve: it answers ``/health`` after a read through a quorum."""
-        url = endpoint or self.endpoints[self._first]
+        url = endpoint or self.endpoints[self._preference.first]
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname or "localhost", parts.port or 2379
         connection: http.client.HTTPConnection
@@ -317,7 +336,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
             create_request=m.WatchCreateRequest(key, range_end, start_revision)
         )
         self._log_in_if_needed()
-        connection = self._dial(self.endpoints[self._first], self._timeout_s)
+        connection = self.dial()
         try:
             _, stream = connection.open(
                 b"/etcdserverpb.Watch/Watch",
@@ -326,7 +345,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
                 timeout_s=self._timeout_s,
                 metadata=self._metadata,
             )
-            for body in connection.messages(stream, timeout_s):
+            for body in connection.messages(stream, timeout_s, first_timeout_s=self.share_s):
                 yield decode(m.WatchResponse, body)
         finally:
             connection.close()
@@ -380,7 +399,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
     def _unary(self, path: bytes, body: bytes, endpoint: str | None, *, is_write: bool) -> bytes:
         deadline = time.monotonic() + self._timeout_s
         last: Unavailable | None = None
-        first = self._first if endpoint is None else 0
+        first = self._preference.first if endpoint is None else 0
         endpoints = self.endpoints if endpoint is None else (endpoint,)
         while True:
             are_lasting = True
@@ -398,11 +417,13 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
                 except Unavailable as error:
                     last = after(last, error)
                     if is_write and error.is_ambiguous:
+                        if endpoint is None:  # the next call asks somebody else
+                            self._preference.first = (at + 1) % len(endpoints)
                         raise last from None
                     are_lasting = are_lasting and error.is_lasting
                     continue
                 if endpoint is None:
-                    self._first = at
+                    self._preference.first = at
                 return answer
             if last is not None and are_lasting and last.is_lasting:
                 raise last from None
@@ -420,6 +441,19 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         connection = self._dial(endpoint, timeout_s or self._timeout_s)
         self._connections[endpoint] = connection
         return connection
+
+    def _connect_to_any(self) -> Connection:
+        """A connection to the first endpoint that takes one.
+
+        Raises:
+            Unavailable: none does.
+        """
+        for _ in self.endpoints[1:]:
+            try:
+                return self._connect(self.endpoints[self._preference.first], self.share_s)
+            except Unavailable:
+                self.next_endpoint()
+        return self._connect(self.endpoints[self._preference.first], self.share_s)
 
     def _dial(self, endpoint: str, timeout_s: float) -> Connection:
         return Connection(endpoint, self._load_context, timeout_s, self._tls.server_name)

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from etcdwire import grpc
@@ -23,6 +23,10 @@ USER_AGENT = b"kvclient/0.1"
 Metadata = tuple[tuple[bytes, bytes], ...]
 """Further headers of a call: the token of who is logged in."""
 READ_BYTES = 256 << 10
+PING_AFTER_S: Final = 6.0
+"""Of silence on a stream that waits for ever. Servers of gRPC's own making (etcd) hang up on a client
+that pings more often than every 5 s."""
+PING_TIMEOUT_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,22 +297,38 @@ class Connection:
             except OSError:
                 return  # closed meanwhile: nobody waits
 
-    def messages(self, stream: ClientStream, timeout_s: float | None) -> Iterator[bytes]:
-        """Messages as they come, until the call ends; a None time-out waits for ever."""
+    def messages(
+        self,
+        stream: ClientStream,
+        timeout_s: float | None,
+        *,
+        first_timeout_s: float | None = None,
+    ) -> Iterator[bytes]:
+        """Messages as they come, until the call ends; the first one may have a time limit of its own.
+
+        A None time-out waits for as long as the server gives signs of life.
+
+        Raises:
+            RequestError, Unavailable: see ``unary``.
+        """
         reader = grpc.MessageReader(1 << 31)
+        wait_s = timeout_s if first_timeout_s is None else first_timeout_s
         while True:
             if stream.data:
                 check_is_grpc(stream, self.endpoint)
                 data = bytes(stream.data)
                 stream.data.clear()
-                yield from reader.feed(data)
+                for message in reader.feed(data):
+                    wait_s = timeout_s
+                    yield message
                 continue
             if stream.is_ended:
                 check_status(stream, self.endpoint)
                 return
-            self._receive(timeout_s)
+            self._receive(PING_AFTER_S if wait_s is None else wait_s, pings=wait_s is None)
 
-    def _receive(self, timeout_s: float | None) -> None:
+    def _receive(self, timeout_s: float, *, pings: bool = False) -> None:
+        """Take what comes next; with ``pings`` silence is a question first, not yet an end."""
         self._socket.settimeout(timeout_s)
         started = time.monotonic()
         try:
@@ -316,6 +336,12 @@ class Connection:
                 self._wait(self._waker[0], timeout_s)
             data = self._socket.recv(READ_BYTES)
         except TimeoutError:
+            if pings:
+                self._session.ping()
+                self._socket.settimeout(PING_TIMEOUT_S)
+                self._flush()
+                self._receive(PING_TIMEOUT_S)
+                return
             self.close()
             waited = time.monotonic() - started
             raise Unavailable(
@@ -336,23 +362,21 @@ class Connection:
             ) from None
         self._flush()
 
-    def _wait(self, woken: socket.socket, timeout_s: float | None) -> None:
+    def _wait(self, woken: socket.socket, timeout_s: float) -> None:
         """Until there is something to read; sends what other threads want sent meanwhile.
 
         Raises:
             TimeoutError: nothing came.
             Unavailable: interrupted.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeout_s
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.register(woken, select.POLLIN)
         while True:
             if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
                 return
-            left_ms = None
-            if deadline is not None:
-                left_ms = max(int((deadline - time.monotonic()) * 1000) + 1, 0)
+            left_ms = max(int((deadline - time.monotonic()) * 1000) + 1, 0)
             ready = {descriptor for descriptor, _ in poll.poll(left_ms)}
             if not ready:
                 raise TimeoutError

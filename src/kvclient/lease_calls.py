@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,12 @@ from kvclient.calls import Calls
 from kvclient.errors import RequestError
 
 _LEASE: Final = "/etcdserverpb.Lease/"
+LEASE_EXISTS: Final = "lease already exists"
+
+
+def choose_lease_id() -> int:
+    """One that nobody else has: with it a grant may be sent again when its fate is not known."""
+    return secrets.randbits(62) | 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +42,19 @@ class LeaseCalls(Calls):
     """The Lease service, call by call; ``kept_lease.KeptLease`` keeps one alive by itself."""
 
     def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Lease:
-        """Make a lease; with id 0 the server chooses one.
+        """Make a lease; with id 0 one is chosen, and the call goes on at another endpoint like a read.
 
         Raises:
-            RequestError: the id is taken, or the time too long.
+            RequestError: the given id is taken, or the time too long.
         """
-        request = m.LeaseGrantRequest(ttl_s, lease_id)
+        request = m.LeaseGrantRequest(ttl_s, lease_id or choose_lease_id())
         path = (_LEASE + "LeaseGrant").encode()
-        answer = self.call(path, request, m.LeaseGrantResponse, is_write=True)
+        try:
+            answer = self.call(path, request, m.LeaseGrantResponse, is_write=bool(lease_id))
+        except RequestError as error:
+            if lease_id or LEASE_EXISTS not in error.message:
+                raise
+            return Lease(request.ID, ttl_s)  # ours: an endpoint did it and could not say so
         return Lease(answer.ID, answer.TTL)
 
     def lease_revoke(self, lease_id: int) -> None:

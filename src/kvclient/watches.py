@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Final
 
 from etcdwire import messages as m
@@ -149,12 +149,12 @@ class Watch:
         self._stream_id = 0
         self._is_closed = False
 
-    def events(self) -> Iterator[m.Event]:
+    def events(self) -> Generator[m.Event, None, None]:
         """Every change, one by one; see ``answers``."""
         for answer in self.answers():
             yield from answer.events
 
-    def answers(self) -> Iterator[m.WatchResponse]:
+    def answers(self) -> Generator[m.WatchResponse, None, None]:
         """Changes by whole revisions, and progress (without events) where it was asked for.
 
         Ends after ``close``.
@@ -200,7 +200,8 @@ class Watch:
                 metadata=(*self._client.metadata(), *NEEDS_LEADER),
             )
             self._connection = connection
-            for body in connection.messages(stream, None):
+            limit_s = self._client.share_s  # within it, the server says that the watch stands
+            for body in connection.messages(stream, None, first_timeout_s=limit_s):
                 if self._is_closed:
                     return
                 yield self.cursor.take(body, connection.endpoint)

@@ -1,7 +1,8 @@
 """The network between real members, in user space: each direction can be cut or slowed by itself.
 
 A relay stands before each member's peer port. Raft's messages go one way per connection, and the
-opening line says from whom, so a connection is a direction of a link.
+opening line says from whom, so a connection is a direction of a link. Real etcd does not say: there
+the process is looked for that holds the other end of the connection.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 HELLO = b"RKVPEER1\n"
 CHUNK_BYTES = 64 << 10
@@ -36,6 +38,7 @@ class Relays:
         self._servers: list[asyncio.Server] = []
         self._names: dict[str, str] = {}
         """Member id in hex to name, as it is learnt."""
+        self._processes: dict[int, str] = {}
 
     def add(self, name: str, port: int, target_port: int) -> None:
         """Relay one member's peer port."""
@@ -52,14 +55,35 @@ class Relays:
         """Directions are named by members' names; connections name ids."""
         self._names[f"{member_id:x}"] = name
 
+    def learn_process(self, pid: int, name: str) -> None:
+        """Whose connections these are."""
+        self._processes[pid] = name
+
+    def _caller_at(self, port: int) -> str:
+        """The member that holds the connection from this local port; empty when nobody does."""
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inodes = {row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port}
+        for pid, name in self._processes.items():
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                try:
+                    target = str(descriptor.readlink())
+                except OSError:
+                    continue
+                if target.startswith("socket:") and target[8:-1] in inodes:
+                    return name
+        return ""
+
     def stop(self) -> None:
         """End all of it."""
 
         async def close() -> None:
             for server in self._servers:
                 server.close()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # the turn in which closed transports let go of their sockets
 
         asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -72,7 +96,10 @@ class Relays:
         try:
             first = await reader.readexactly(len(HELLO))
             line = await reader.readline() if first == HELLO else b""
-            sender = json.loads(line)["from"] if line else ""
+            if line:
+                sender = json.loads(line)["from"]
+            else:
+                sender = self._caller_at(writer.get_extra_info("peername")[1])
             there, back = await asyncio.open_connection("127.0.0.1", port)
         except (OSError, asyncio.IncompleteReadError):
             writer.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from kvclient import Client, KvClientError
 from tests.kit.clocks import WrongClock, find_library
 from tests.kit.histories import EventCollector, HistoryClient
 from tests.kit.linearizability import find_violation
-from tests.kit.relay import Relays
-from tests.kit.servers import Cluster, Process, free_ports
+from tests.kit.relayed_cluster import RelayedCluster
+from tests.kit.servers import Process
 from tests.kit.waiting import wait_for
 
 SECONDS = float(os.environ.get("FAULT_SECONDS", "120" if os.environ.get("RAFTKV_LONG") else "10"))
@@ -28,49 +27,18 @@ CLIENTS = 5
 KEYS = 4
 
 
-class FaultyCluster(Cluster):
-    """Members whose peers reach them through relays only."""
+class FaultyCluster(RelayedCluster):
+    """Whose members' clocks can be wrong as well, where libfaketime is to be had."""
 
     def __init__(self, directory: Path, size: int) -> None:
-        super().__init__("raftkv", directory, size)
-        self.relays = Relays()
+        timing = ("--heartbeat-interval", "50", "--election-timeout", "500")
+        super().__init__("raftkv", directory, size, timing)
         self.clocks: dict[str, WrongClock] = {}
-        """Where libfaketime is to be had."""
 
-    def __enter__(self) -> FaultyCluster:  # noqa: PYI034 - Self needs Python 3.11
-        ports = free_ports(3 * self.size)
-        names = [f"m{i}" for i in range(self.size)]
-        relayed = {n: f"http://127.0.0.1:{ports[3 * i]}" for i, n in enumerate(names)}
-        for i, name in enumerate(names):
-            own, client = (f"http://127.0.0.1:{ports[3 * i + j]}" for j in (1, 2))
-            self.relays.add(name, ports[3 * i], ports[3 * i + 1])
-            arguments = [
-                sys.executable, "-m", "raftkv", "--name", name,
-                "--data-dir", str(self.directory / name),
-                "--listen-client-urls", client, "--advertise-client-urls", client,
-                "--listen-peer-urls", own, "--initial-advertise-peer-urls", relayed[name],
-                "--initial-cluster", ",".join(f"{n}={u}" for n, u in relayed.items()),
-                "--heartbeat-interval", "50", "--election-timeout", "500",
-            ]  # fmt: skip
-            log = self.directory / f"{name}.log"
-            self.members.append(Process(name, arguments, client, own, log))
+    def prepare(self) -> None:
         library = find_library()
         if library is not None:
             self.clocks = {member.name: WrongClock(member, library) for member in self.members}
-        for member in self.members:
-            member.start()
-        self.wait_healthy()
-        with Client(self.endpoints) as client_:
-            for member_ in client_.member_list():
-                self.relays.learn(member_.member_id, member_.name)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for member in self.members:
-            if member.process is not None:
-                member.process.send_signal(signal.SIGCONT)
-            member.kill()
-        self.relays.stop()
 
 
 class Chaos:
