@@ -92,11 +92,11 @@ class Process:
         assert found is not None
         return int(found[1])
 
-    def resident_bytes(self) -> int:
-        """Memory that this process has now."""
+    def resident_bytes(self, *, own: bool = False) -> int:
+        """Memory that this process has now; ``own``: without pages of files."""
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        found = re.search(rf"{'RssAnon' if own else 'VmRSS'}:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) << 10
 

@@ -1,20 +1,36 @@
-"""Row 13: ranges over many keys, in each form in which they can be asked for."""
+"""Row 13: ranges over many keys, in each form in which they can be asked for.
+
+``RAFTKV_LONG=1`` asks eight times at once for 1 GiB; ``./run test`` for 48 MiB.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import random
+import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from etcdwire import grpc
 from etcdwire import messages as m
+from etcdwire.http2_client import ClientSession
 from etcdwire.protobuf import decode, encode
 from kvclient import Client
+from tests.integration.daemon.test_nothing_blocks import LAG_MAX_S, Writer, longest_lag_s
 from tests.kit.servers import Cluster
 
+IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
+HUGE_MIB = 1024 if IS_LONG else 48
+READERS = 8
+MIB = 1 << 20
+EXTRA_BYTES_MAX = 64 * MIB
 KEYS = [b"big/%05d" % number for number in range(6000)]
 
 
@@ -91,3 +107,77 @@ def test_row_13_as_json(endpoint: str, more: dict[str, str]) -> None:
 
 def to_text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+class Reader(threading.Thread):
+    """Asks for one range and lets go of what comes."""
+
+    def __init__(self, endpoint: str, request: m.RangeRequest) -> None:
+        super().__init__()
+        self._endpoint = urlsplit(endpoint)
+        self._request = grpc.frame(encode(request))
+        self.count_bytes = 0
+        self.status = b""
+
+    def run(self) -> None:
+        session = ClientSession()
+        headers = (
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":path", b"/etcdserverpb.KV/Range"),
+            (b":authority", self._endpoint.netloc.encode()),
+            (b"content-type", b"application/grpc"),
+            (b"te", b"trailers"),
+        )
+        number = session.request(headers, self._request, end=True)
+        stream = session.streams[number]
+        address = (self._endpoint.hostname, self._endpoint.port)
+        with socket.create_connection(address, timeout=120) as wire:
+            while not stream.is_ended:
+                wire.sendall(session.take_output())
+                session.receive(wire.recv(256 << 10))
+                self.count_bytes += len(stream.data)
+                stream.data.clear()
+        self.status = stream.headers.get(b"grpc-status", b"")
+
+
+def test_row_13_eight_huge_ranges_cost_little_memory_and_delay_nobody(tmp_path: Path) -> None:
+    flags = ["--quota-backend-bytes=8589934592"]
+    with Cluster("raftkv", tmp_path, 3, flags) as cluster:
+        leader = cluster.members[0]
+        cluster.lead(leader)
+        with Client([leader.client_url], timeout_s=60) as client:
+            for number in range(HUGE_MIB * 16):
+                client.put(b"huge/%06d" % number, os.urandom(MIB // 16))
+            client.compact(client.status().revision, physical=True)  # all of it is on the disk
+            term = client.status().raft_term
+            before = leader.resident_bytes(own=True)
+            writer = Writer(leader.client_url)
+            readers = [
+                Reader(leader.client_url, m.RangeRequest(b"huge/", b"huge0"))
+                for _ in range(READERS)
+            ]
+            longest_lag_s(leader)
+            writer.start()
+            grown = 0
+            try:
+                for reader in readers:
+                    reader.start()
+                while any(reader.is_alive() for reader in readers):
+                    grown = max(grown, leader.resident_bytes(own=True) - before)
+                    readers[0].join(0.05)
+            finally:
+                writer.is_over = True
+                writer.join()
+            lag_s = longest_lag_s(leader)
+            assert [reader.status for reader in readers] == [b"0"] * READERS
+            assert all(reader.count_bytes > HUGE_MIB * MIB for reader in readers)
+            assert client.status().raft_term == term
+    print(
+        f"{READERS} ranges of {HUGE_MIB} MiB: {grown / MIB:.0f} MiB more, timers late by "
+        f"{lag_s * 1000:.0f} ms at most, the longest of {writer.count} puts "
+        f"{writer.longest_s * 1000:.0f} ms"
+    )
+    assert grown <= EXTRA_BYTES_MAX
+    if IS_LONG:
+        assert lag_s < LAG_MAX_S

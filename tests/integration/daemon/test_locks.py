@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,35 @@ from kvclient import Client, Election, Lock, LockLostError
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
 
+STOPS = 10 if os.environ.get("RAFTKV_LONG") else 2
+HOLDER = """
+import contextlib, sys, time
+from etcdwire import messages as m
+from kvclient import Client, KvClientError, Lock, LockLostError
+
+endpoints, name = sys.argv[1].split(","), sys.argv[2]
+number = 0
+with Client(endpoints, timeout_s=10) as client:
+    while True:
+        lock = Lock(client, b"set-lock", 2)
+        item = f"{name}-{number}"
+        number += 1
+        print("trying", item, flush=True)
+        try:
+            lock.acquire()
+            held = client.get(b"set") or b""
+            time.sleep(0.02)  # where a stop does harm
+            put = m.PutRequest(b"set", held + item.encode() + b" ")
+            lock.guarded_txn([m.RequestOp(request_put=put)])
+            print("added", item, flush=True)
+        except LockLostError:
+            print("lost", item, flush=True)
+        except KvClientError:
+            print("unknown", item, flush=True)
+        finally:
+            with contextlib.suppress(KvClientError):
+                lock.close()
+"""
 SOURCE = str(Path(__file__).resolve().parents[3] / "src")
 
 
@@ -59,6 +90,46 @@ def test_row_29_a_lost_lock_writes_nothing(cluster: Cluster) -> None:
             lock.close()
         with pytest.raises(LockLostError):
             first.guarded_txn([])
+
+
+def test_row_29_holders_that_are_stopped_lose_no_update(cluster: Cluster, tmp_path: Path) -> None:
+    """Jepsen's lock test: a set is read and written under a lock whose holder sleeps too long."""
+    outputs = [tmp_path / f"holder-{number}" for number in range(3)]
+    holders = []
+    for number, output in enumerate(outputs):
+        with output.open("wb") as log:
+            command_line = [sys.executable, "-c", HOLDER, ",".join(cluster.endpoints), str(number)]
+            environment = {**os.environ, "PYTHONPATH": SOURCE}
+            holders.append(subprocess.Popen(command_line, stdout=log, env=environment))
+
+    def told(word: str) -> list[str]:
+        lines = [line for output in outputs for line in output.read_text().splitlines()]
+        return [line.partition(" ")[2] for line in lines if line.startswith(f"{word} ")]
+
+    chance = random.Random(29)
+    try:
+        wait_for(lambda: len(told("added")) > 3, 30, "additions")
+        deadline = time.monotonic() + 90
+        while len(told("lost")) < STOPS or len(told("added")) < 10 * STOPS:
+            assert time.monotonic() < deadline, "no holder was stopped while it held"
+            holder = chance.choice(holders)
+            added = len(told("added"))
+            holder.send_signal(signal.SIGSTOP)
+            try:  # others get the lock: the stopped one has lost it, if it had it
+                wait_for(lambda: len(told("added")) > added + 3, 30, "others go on")  # noqa: B023
+            finally:
+                holder.send_signal(signal.SIGCONT)
+            wait_for(lambda: len(told("added")) > added + 6, 30, "it goes on")  # noqa: B023
+    finally:
+        for holder in holders:
+            holder.send_signal(signal.SIGCONT)
+            holder.kill()
+            holder.wait()
+    with Client(cluster.endpoints) as client:
+        found = (client.get(b"set") or b"").decode().split()
+    assert len(found) == len(set(found))
+    assert set(told("added")) <= set(found), "an acknowledged addition is gone"
+    assert set(found) <= set(told("trying"))
 
 
 def test_counting_under_a_lock_loses_nothing(cluster: Cluster) -> None:
