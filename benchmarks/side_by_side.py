@@ -64,6 +64,15 @@ LOADS = [
     "auth put 8x8",  # last: from here on every request needs a token
     "auth range 8x8",
 ]
+ALONE = (
+    *(f"v3 put {shape}" for shape in ("1x1", "8x8", "16x16")),
+    "v3 range 8x8",
+    "v2 put 1",
+    "v2 put 64",
+    "v2 get 64",
+    "tls put 8x8",
+)
+"""What is measured with one member, unless loads are named: the rest says little more there."""
 REQUESTS = {"1x1": 3000, "4x1": 1000, "8x8": 20000, "16x16": 40000}
 USER = "root"
 PASSWORD = "benchmark"
@@ -331,8 +340,8 @@ def write_table(rows: list[dict[str, Any]], rounds: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--members", default="1,3")
-    parser.add_argument("--loads", default=",".join(LOADS))
+    parser.add_argument("--members", default="3,1")
+    parser.add_argument("--loads", help=f"of {', '.join(LOADS)}; separated by commas")
     parser.add_argument("--no-table", action="store_true")
     a = parser.parse_args()
     for program in ("etcd", "h2load", "wrk"):
@@ -340,7 +349,8 @@ def main() -> None:
             sys.exit(f"bench: {program} is not installed")
     rows = []
     for size in (int(text) for text in a.members.split(",")):
-        rows += compare(size, a.loads.split(","), a.rounds)
+        usual = ALONE if size == 1 else LOADS
+        rows += compare(size, a.loads.split(",") if a.loads else list(usual), a.rounds)
     if not a.no_table:
         print(f"wrote {write_table(rows, a.rounds)}")
 

@@ -187,13 +187,9 @@ class AsyncConnection:
             stream.changed.clear()
             try:
                 await asyncio.wait_for(stream.changed.wait(), first_timeout_s)
-            except asyncio.TimeoutError:
-                self._break(
-                    Unavailable(
-                        f"no answer within {first_timeout_s:.1f} s", self.endpoint,
-                        is_ambiguous=True,
-                    )
-                )  # fmt: skip
+            except asyncio.TimeoutError:  # other calls on this connection may be well
+                text = f"no answer within {first_timeout_s:.1f} s"
+                raise Unavailable(text, self.endpoint, is_ambiguous=True) from None
 
     def forget(self, stream: Stream) -> None:
         """Nobody waits for this call any more."""

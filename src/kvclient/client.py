@@ -345,7 +345,8 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
                 timeout_s=self._timeout_s,
                 metadata=self._metadata,
             )
-            for body in connection.messages(stream, timeout_s, first_timeout_s=self.share_s):
+            first_s = self.share_s if timeout_s is None else min(timeout_s, self.share_s)
+            for body in connection.messages(stream, timeout_s, first_timeout_s=first_s):
                 yield decode(m.WatchResponse, body)
         finally:
             connection.close()
