@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from hashlib import blake2b
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -204,26 +205,30 @@ class _SortedWalk(RangeWalk):
 
 
 class _Value:
-    """A value to compare with others, without keeping all of it."""
+    """A value to compare with others, without keeping all of it.
 
-    __slots__ = ("_head", "_row_id", "_store")
+    Values that begin alike are often the same: that is known by their digests. Only those that begin
+    alike and differ are read again to be compared.
+    """
+
+    __slots__ = ("_digest", "_head", "_row_id", "_store")
     _HEAD_BYTES = 64
 
     def __init__(self, store: KeyValueStore, row_id: int, value: bytes) -> None:
         self._store = store
         self._row_id = row_id
         self._head = value[: self._HEAD_BYTES]
+        is_whole = len(value) <= self._HEAD_BYTES
+        self._digest = b"" if is_whole else blake2b(value, digest_size=16).digest()
 
     def __lt__(self, other: _Value) -> bool:
-        if self._head != other._head or len(self._head) < self._HEAD_BYTES:
+        if self._head != other._head:
             return self._head < other._head
-        return self._whole() < other._whole()
+        return self._digest != other._digest and self._whole() < other._whole()
 
     def __eq__(self, other: object) -> bool:
         assert isinstance(other, _Value)
-        if self._head != other._head or len(self._head) < self._HEAD_BYTES:
-            return self._head == other._head
-        return self._whole() == other._whole()
+        return self._head == other._head and self._digest == other._digest
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -69,6 +69,21 @@ def test_walked_is_answered(request_: RangeRequest) -> None:
     walked.close()
 
 
+def test_equal_long_values_are_not_read_to_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = KeyValueStore(NoRows())
+    for number in range(2000):
+        store.begin()
+        store.put(b"k%04d" % (number * 7 % 2000), bytes(300), 0)
+        store.commit()
+    reads: list[int] = []
+    read = store.row
+    monkeypatch.setattr(KeyValueStore, "row", lambda _, i: reads.append(i) or read(i))
+    walked = walk(store, RangeRequest(b"k", b"l", sort_target=SortTarget.VALUE))
+    while not walked.measure(100, 1 << 20):
+        pass
+    assert len(reads) == 2 * 2000, "once to be looked at, once to be measured"
+
+
 def test_nothing_is_forgotten_under_a_walker() -> None:
     store = KeyValueStore(NoRows())
     write(store, random.Random(1), 500)
