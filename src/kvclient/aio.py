@@ -22,7 +22,7 @@ from kvclient.calls import R
 from kvclient.client import RETRY_PAUSE_S, after
 from kvclient.connection import ClientTLS, Metadata
 from kvclient.errors import RequestError, Unavailable
-from kvclient.lease_calls import LEASE_EXISTS, choose_lease_id
+from kvclient.lease_calls import choose_lease_id, is_repeated
 from kvclient.login import Password
 from kvclient.watches import (
     NEEDS_LEADER,
@@ -126,7 +126,7 @@ class AsyncClient:
         try:
             await self.call(path, request, m.LeaseGrantResponse, is_write=bool(lease_id))
         except RequestError as error:
-            if lease_id or LEASE_EXISTS not in error.message:
+            if lease_id or not is_repeated(error):
                 raise
         return request.ID
 

@@ -240,11 +240,11 @@ class AsyncConnection:
 
     async def _ask_when_silent(self) -> None:
         """Calls that wait for ever wait for a server that lives: a silent one is asked."""
-        while self._problem is None:
+        while True:
             heard_at_s = self._heard_at_s
             left_s = heard_at_s + PING_AFTER_S - self._loop.time()
             await asyncio.sleep(left_s if left_s > 0 else PING_AFTER_S)
-            if self._heard_at_s > heard_at_s or not self._streams or self._problem is not None:
+            if self._heard_at_s > heard_at_s or not self._streams:
                 continue
             self._session.ping()
             self._flush()
@@ -259,5 +259,6 @@ class AsyncConnection:
         if self._problem is None:
             self._problem = problem
             self._writer.close()
+            self._keeper.cancel()
         for stream in self._streams.values():
             stream.changed.set()

@@ -432,14 +432,14 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
                 raise last or Unavailable(f"no answer within {self._timeout_s} s")
             time.sleep(RETRY_PAUSE_S)
 
-    def _connect(self, endpoint: str, timeout_s: float | None = None) -> Connection:
+    def _connect(self, endpoint: str, timeout_s: float) -> Connection:
         connection = self._connections.get(endpoint)
         if connection is not None:
             if connection.is_usable:
                 return connection
             connection.close()
             del self._connections[endpoint]
-        connection = self._dial(endpoint, timeout_s or self._timeout_s)
+        connection = self._dial(endpoint, timeout_s)
         self._connections[endpoint] = connection
         return connection
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from etcdwire import messages as m
-from etcdwire.errors import Code
+from etcdwire.errors import LEASE_EXISTS, Code
 from kvclient.calls import Calls
 from kvclient.errors import RequestError
 
 _LEASE: Final = "/etcdserverpb.Lease/"
-LEASE_EXISTS: Final = "lease already exists"
+
+
+def is_repeated(error: RequestError) -> bool:
+    """Whether a grant of an id of our own choice was refused because it had been carried out."""
+    return error.message == LEASE_EXISTS.message
 
 
 def choose_lease_id() -> int:
@@ -52,7 +56,7 @@ class LeaseCalls(Calls):
         try:
             answer = self.call(path, request, m.LeaseGrantResponse, is_write=bool(lease_id))
         except RequestError as error:
-            if lease_id or LEASE_EXISTS not in error.message:
+            if lease_id or not is_repeated(error):
                 raise
             return Lease(request.ID, ttl_s)  # ours: an endpoint did it and could not say so
         return Lease(answer.ID, answer.TTL)
