@@ -25,8 +25,8 @@ WINDOW_BYTES: Final = (1 << 31) - 1
 PICKS: Final = 1 << 16
 
 
-def requests(kind: str, key: bytes, value: bytes) -> tuple[str, Message]:
-    """(path, message) of one request."""
+def make_request(kind: str, key: bytes, value: bytes) -> tuple[str, Message]:
+    """(method of KV, message)."""
     if kind == "put":
         return "Put", m.PutRequest(key, value)
     if kind in ("range", "serializable"):
@@ -48,7 +48,7 @@ def literal(first: bytes, *texts: bytes) -> bytes:
 class Wire:
     """One connection, with so many requests under way."""
 
-    def __init__(self, endpoint: str, path: str) -> None:
+    def __init__(self, endpoint: str, method: str) -> None:
         host, _, port = endpoint.rpartition(":")
         self.socket = socket.create_connection((host, int(port)))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -57,7 +57,7 @@ class Wire:
         self.out = [f.PREFACE, f.build_settings(settings), f.build(f.WINDOW_UPDATE, 0, 0, more)]
         self._first_block = (
             b"\x83\x86"  # POST, http
-            + literal(b"\x44", b"/etcdserverpb.KV/" + path.encode())
+            + literal(b"\x44", b"/etcdserverpb.KV/" + method.encode())
             + literal(b"\x41", endpoint.encode())
             + literal(b"\x5f", b"application/grpc")
             + literal(b"\x40", b"te", b"trailers")
@@ -138,11 +138,11 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=10_000)
     a = parser.parse_args()
     chance = random.Random(7)
-    made = [requests(a.kind, b"bench/k%06d" % i, b"v" * 256) for i in range(a.keys)]
-    path = made[0][0]
+    made = [make_request(a.kind, b"bench/k%06d" % i, b"v" * 256) for i in range(a.keys)]
+    method = made[0][0]
     bodies = [grpc.frame(encode(message)) for _, message in made]
     picks = [bodies[chance.randrange(a.keys)] for _ in range(PICKS)]
-    wires = [Wire(a.endpoint, path) for _ in range(a.connections)]
+    wires = [Wire(a.endpoint, method) for _ in range(a.connections)]
     selector = selectors.DefaultSelector()
     for wire in wires:
         selector.register(wire.socket, selectors.EVENT_READ, wire)

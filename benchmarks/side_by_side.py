@@ -28,7 +28,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from etcdwire import grpc, messages as m, messages_auth as ma  # noqa: E402, I001 - after the path
+from benchmarks.keyed_load import make_request  # noqa: E402 - after the path
+from etcdwire import grpc  # noqa: E402 - after the path
+from etcdwire import messages as m  # noqa: E402
+from etcdwire import messages_auth as ma  # noqa: E402
 from etcdwire.protobuf import encode  # noqa: E402
 from kvclient import Client, KvClientError  # noqa: E402
 from tests.kit.authority import Authority  # noqa: E402
@@ -40,12 +43,6 @@ FLAGS = ["--heartbeat-interval=100", "--election-timeout=1000", "--log-level=err
 SECONDS = 2
 KEYED = ("put", "txn", "keyed-range")
 """Loads of v3 with random keys, by ``keyed_load``; the others repeat one body, by h2load."""
-BODIES = {
-    "put": ("/etcdserverpb.KV/Put", m.PutRequest(KEY, VALUE)),
-    "range": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY)),
-    "serializable": ("/etcdserverpb.KV/Range", m.RangeRequest(KEY, serializable=True)),
-    "range1000": ("/etcdserverpb.KV/Range", m.RangeRequest(b"many/", b"many0")),
-}
 LOADS = [
     *(
         f"v3 {kind} {shape}"
@@ -139,11 +136,7 @@ class Side:
         return total / TICK
 
     def rss_mib(self) -> int:
-        found = 0
-        for pid in self.pids:
-            match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-            found += int(match.group(1)) // 1024 if match else 0
-        return found
+        return sum(member.resident_bytes() >> 20 for member in self.cluster.members)
 
     def syncs(self) -> int:
         with urllib.request.urlopen(f"{self.leader}/metrics", timeout=5) as answer:
@@ -178,7 +171,7 @@ def run_load(load: str, side: Side, work: Path) -> dict[str, Any]:
             "wrk", "-t1", f"-c{rest[0]}", f"-d{SECONDS}s", "--latency", "-s", script, side.leader,
             "--", kind,
         ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env=environment
     )
@@ -191,14 +184,17 @@ def run_load(load: str, side: Side, work: Path) -> dict[str, Any]:
 
 def run_h2load(kind: str, shape: str, url: str, work: Path, token: str) -> dict[str, Any]:
     connections, streams = shape.split("x")
-    path, message = BODIES[kind]
+    if kind == "range1000":
+        method, message = "Range", m.RangeRequest(b"many/", b"many0")
+    else:
+        method, message = make_request(kind, KEY, VALUE)
     body, log = work / "body", work / "log"
     body.write_bytes(grpc.frame(encode(message)))
     done = subprocess.run(
         [
             "h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-n{REQUESTS[shape]}",
             f"--log-file={log}", "-d", str(body), "-H", "content-type: application/grpc",
-            "-H", "te: trailers", *(["-H", f"token: {token}"] if token else []), url + path,
+            "-H", "te: trailers", *(["-H", f"token: {token}"] if token else []), f"{url}/etcdserverpb.KV/{method}",
         ],
         capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip

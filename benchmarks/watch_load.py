@@ -8,51 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import select
-import socket
 import statistics
 import time
 
-from etcdwire import grpc
-from etcdwire.http2_client import ClientSession
 from etcdwire.messages import PutRequest, WatchCreateRequest, WatchRequest
 from etcdwire.protobuf import encode
+from tests.kit.wire import Wire
 
 KEY = b"bench/watched"
 LIMIT_S = 60.0
-
-
-class Wire:
-    """One plain connection."""
-
-    def __init__(self, endpoint: str) -> None:
-        host, _, port = endpoint.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.session = ClientSession()
-        self.authority = endpoint.encode()
-
-    def call(self, path: bytes, body: bytes, *, end: bool) -> int:
-        headers = (
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", path),
-            (b":authority", self.authority),
-            (b"content-type", b"application/grpc"),
-            (b"te", b"trailers"),
-        )
-        return self.session.request(headers, grpc.frame(body), end=end)
-
-    def flush(self) -> None:
-        output = self.session.take_output()
-        if output:
-            self.socket.sendall(output)
-
-    def receive(self) -> None:
-        data = self.socket.recv(1 << 20)
-        if not data:
-            raise ConnectionError("server closed the connection")
-        self.session.receive(data)
-        self.flush()
 
 
 def messages_in(data: bytearray) -> int:
@@ -76,17 +40,17 @@ def main() -> None:
     parser.add_argument("--puts", type=int, default=1000)
     parser.add_argument("--window", type=int, default=4)
     a = parser.parse_args()
-    wires = [Wire(a.endpoint) for _ in range(a.connections)]
+    wires = [Wire(f"http://{a.endpoint}") for _ in range(a.connections)]
     request = encode(WatchRequest(create_request=WatchCreateRequest(KEY)))
     for i in range(a.watchers):
-        wires[i % a.connections].call(b"/etcdserverpb.Watch/Watch", request, end=False)
+        wires[i % a.connections].call(b"Watch/Watch", request, end=False)
     for wire in wires:
         wire.flush()
     created = 0
     deadline = time.monotonic() + LIMIT_S
     while created < a.watchers:
         created += poll(wires, deadline)
-    writer = Wire(a.endpoint)
+    writer = Wire(f"http://{a.endpoint}")
     put = encode(PutRequest(KEY, b"v" * 64))
     started = time.monotonic()
     events = done = sent = 0
@@ -94,7 +58,7 @@ def main() -> None:
     latencies: list[float] = []
     while done < a.puts or events < a.puts * a.watchers:
         while sent < a.puts and len(under_way) < a.window:
-            under_way[writer.call(b"/etcdserverpb.KV/Put", put, end=True)] = time.monotonic()
+            under_way[writer.call(b"KV/Put", put, end=True)] = time.monotonic()
             sent += 1
         writer.flush()
         events += poll([*wires, writer], deadline, writer)

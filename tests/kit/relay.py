@@ -93,6 +93,7 @@ class Relays:
     async def _pass(
         self, to: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        ends = [writer]
         try:
             first = await reader.readexactly(len(HELLO))
             line = await reader.readline() if first == HELLO else b""
@@ -101,20 +102,20 @@ class Relays:
             else:
                 sender = self._caller_at(writer.get_extra_info("peername")[1])
             there, back = await asyncio.open_connection("127.0.0.1", port)
-        except (OSError, asyncio.IncompleteReadError):
-            writer.close()
-            return
-        try:
+            ends.append(back)
             await self._hold(sender, to)
             back.write(first + line)
             await asyncio.gather(
                 self._pump(reader, back, sender, to), self._pump(there, writer, to, sender)
             )
-        except OSError:
+        except (OSError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            for end in ends:
+                end.transport.abort()  # whoever is frozen will not take what is left
         finally:
-            writer.close()
-            back.close()
+            for end in ends:
+                end.close()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sender: str, to: str

@@ -129,35 +129,21 @@ class Cluster:
     members: list[Process] = field(default_factory=list)
 
     def __enter__(self) -> Cluster:  # noqa: PYI034 - Self needs Python 3.11
-        command = command_of(self.engine)
-        assert command is not None, f"{self.engine} is not installed"
+        self.make_members([f"m{i}" for i in range(self.size)])
+        try:
+            self.start_members()
+        except BaseException:
+            self.__exit__()  # nobody else will: the block is never entered
+            raise
+        return self
+
+    def make_members(self, names: list[str]) -> None:
+        """Those who will be started."""
         ports = free_ports(3 * self.size)
-        names = [f"m{i}" for i in range(self.size)]
         peers = {n: f"http://127.0.0.1:{ports[2 * i + 1]}" for i, n in enumerate(names)}
-        cluster = ",".join(f"{n}={u}" for n, u in peers.items())
         for i, name in enumerate(names):
             client = f"http://127.0.0.1:{ports[2 * i]}"
-            arguments = [
-                *command,
-                "--name",
-                name,
-                "--data-dir",
-                str(self.directory / name),
-                "--listen-client-urls",
-                client,
-                "--advertise-client-urls",
-                client,
-                "--listen-peer-urls",
-                peers[name],
-                "--initial-advertise-peer-urls",
-                peers[name],
-                "--initial-cluster",
-                cluster,
-                "--enable-v2=true",
-                *self.flags,
-            ]
-            log = self.directory / f"{name}.log"
-            member = Process(name, arguments, client, peers[name], log, sources=self.sources)
+            member = self.add_member(name, client, peers[name], peers)
             if self.certificate is not None:
                 member.secure_url = f"https://127.0.0.1:{ports[2 * self.size + i]}"
                 member.arguments[member.arguments.index("--listen-client-urls") + 1] += (
@@ -165,15 +151,28 @@ class Cluster:
                 )
                 cert, key = map(str, self.certificate)
                 member.arguments += ["--cert-file", cert, "--key-file", key]
-            self.members.append(member)
-        try:
-            for member in self.members:
-                member.start()
-            self.wait_healthy()
-        except BaseException:
-            self.__exit__()  # nobody else will: the block is never entered
-            raise
-        return self
+
+    def add_member(self, name: str, client: str, peer: str, advertised: dict[str, str]) -> Process:
+        """One that listens at these URLs, while its peers reach each by what is advertised."""
+        command = command_of(self.engine)
+        assert command is not None, f"{self.engine} is not installed"
+        arguments = [
+            *command, "--name", name, "--data-dir", str(self.directory / name),
+            "--listen-client-urls", client, "--advertise-client-urls", client,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", advertised[name],
+            "--initial-cluster", ",".join(f"{n}={u}" for n, u in advertised.items()),
+            "--enable-v2=true", *self.flags,
+        ]  # fmt: skip
+        log = self.directory / f"{name}.log"
+        member = Process(name, arguments, client, peer, log, sources=self.sources)
+        self.members.append(member)
+        return member
+
+    def start_members(self) -> None:
+        """All at once, until they serve."""
+        for member in self.members:
+            member.start()
+        self.wait_healthy()
 
     def __exit__(self, *_: object) -> None:
         for member in self.members:

@@ -1,13 +1,71 @@
-"""A client that writes without pause and remembers what was acknowledged."""
+"""Clients that write without pause: what was acknowledged, how long it took, how much there is."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
+from statistics import quantiles
+from types import TracebackType
 
 from kvclient import Client, ClientTLS, KvClientError
 from tests.kit.waiting import wait_for
+
+MIB = 1 << 20
+FILL_BYTES = MIB // 16
+
+
+def fill(client: Client, prefix: bytes, size_mib: int) -> None:
+    """So much that cannot be compressed, 16 keys a MiB: the prefix and six digits."""
+    for number in range(size_mib * MIB // FILL_BYTES):
+        client.put(prefix + b"%06d" % number, os.urandom(FILL_BYTES))
+
+
+def p99(times: list[float]) -> float:
+    """What 99 in a hundred are not above."""
+    return quantiles(times, n=100)[98]
+
+
+class TimedWriter(threading.Thread):
+    """Puts one after another on one member, for as long as its block lasts.
+
+    Keeps how long each took, in seconds; with ``reads`` it also reads, in turn with the puts.
+    """
+
+    def __init__(
+        self, endpoint: str, *, username: str = "", password: str = "", reads: bool = False
+    ) -> None:
+        super().__init__()
+        self._client = Client([endpoint], timeout_s=30, username=username, password=password)
+        self._reads = reads
+        self._is_over = False
+        self.puts_s: list[float] = []
+        self.gets_s: list[float] = []
+
+    def __enter__(self) -> TimedWriter:  # noqa: PYI034 - Self needs Python 3.11
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_over = True
+        self.join()
+
+    def run(self) -> None:
+        with self._client as client:
+            while not self._is_over:
+                began = time.monotonic()
+                client.put(b"beat", b"x")
+                self.puts_s.append(time.monotonic() - began)
+                if self._reads:
+                    began = time.monotonic()
+                    client.get(b"beat")
+                    self.gets_s.append(time.monotonic() - began)
 
 
 class ContinuousWriter(threading.Thread):

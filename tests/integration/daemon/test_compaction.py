@@ -7,38 +7,18 @@ and holds the member to the row's bounds.
 from __future__ import annotations
 
 import os
-import threading
-import time
 from pathlib import Path
-from statistics import quantiles
 
 from kvclient import Client
 from tests.integration.daemon.test_nothing_blocks import fill, longest_lag_s
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
+from tests.kit.writer import MIB, TimedWriter, p99
 
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
 ROWS = 1_000_000 if IS_LONG else 20_000
 GENERATIONS = 10
 PUTS_BEFORE = 10_000 if IS_LONG else 200
-MIB = 1 << 20
-
-
-class Writer(threading.Thread):
-    """Puts one after another; keeps how long each took."""
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self.is_over = False
-        self.times_s: list[float] = []
-
-    def run(self) -> None:
-        with Client([self._endpoint], timeout_s=30) as client:
-            while not self.is_over:
-                began = time.monotonic()
-                client.put(b"beat", b"x")
-                self.times_s.append(time.monotonic() - began)
 
 
 def test_row_12_a_compaction_delays_nobody(tmp_path: Path) -> None:
@@ -49,21 +29,16 @@ def test_row_12_a_compaction_delays_nobody(tmp_path: Path) -> None:
             for _ in range(GENERATIONS):
                 fill(client, ROWS // GENERATIONS)
             term = client.status().raft_term
-            writer = Writer(leader.client_url)
-            writer.start()
-            try:
-                wait_for(lambda: len(writer.times_s) >= PUTS_BEFORE, 120, "puts to compare with")
-                before, used = list(writer.times_s), leader.resident_bytes()
+            with TimedWriter(leader.client_url) as writer:
+                wait_for(lambda: len(writer.puts_s) >= PUTS_BEFORE, 120, "puts to compare with")
+                before, used = list(writer.puts_s), leader.resident_bytes()
                 longest_lag_s(leader)
                 client.compact(client.status().revision, physical=True)
                 lag_s, grown = longest_lag_s(leader), leader.resident_bytes() - used
-                during = writer.times_s[len(before) :]
-            finally:
-                writer.is_over = True
-                writer.join()
+                during = writer.puts_s[len(before) :]
             assert client.status().raft_term == term
             assert client.get(b"key/%08d" % 7) == bytes(256)
-        p99_before, p99_during = (quantiles(times, n=100)[98] for times in (before, during))
+        p99_before, p99_during = p99(before), p99(during)
         print(
             f"{ROWS} rows: put p99 {p99_before * 1000:.1f} ms before, {p99_during * 1000:.1f} ms "
             f"during ({len(during)} puts); timers late by {lag_s * 1000:.0f} ms at most; grown by "

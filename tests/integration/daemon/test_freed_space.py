@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import time
-import urllib.request
 from pathlib import Path
 from statistics import median
 
 from kvclient import Client
 from tests.kit.servers import Cluster
+from tests.kit.writer import fill
 
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
-MIB = 1 << 20
 FILL_MIB = 2048 if IS_LONG else 24
-ROUNDS = int(os.environ.get("FREED_SPACE_MINUTES", "60")) if IS_LONG else 1
+ROUNDS = 60 if IS_LONG else 1
 USED_S, FRESH_S = (60.0, 10.0) if IS_LONG else (2.0, 0.5)
 PUTS_MAX = None if IS_LONG else 1000
 """Some 4 MiB in the short form: with what comes after them, less than what was freed."""
 FLAGS = ["--quota-backend-bytes=8589934592"]
-
-
-def fill(client: Client, prefix: bytes, size_mib: int) -> None:
-    for number in range(size_mib * 16):
-        client.put(prefix + b"%06d" % number, os.urandom(MIB // 16))
 
 
 def rate(client: Client, seconds: float, puts_max: int | None = None) -> float:
@@ -43,18 +36,6 @@ def rate(client: Client, seconds: float, puts_max: int | None = None) -> float:
         if count % 5000 == 0:
             client.compact(revision)
     return count / (time.monotonic() - began)
-
-
-def slow_flushes(endpoint: str) -> tuple[int, int]:
-    """(flushes to the disk, those that took longer than 64 ms)."""
-    with urllib.request.urlopen(f"{endpoint}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    name = "etcd_disk_backend_commit_duration_seconds"
-    fast = re.search(rf'^{name}_bucket{{le="0.064"}} (\d+)$', text, re.MULTILINE)
-    count = re.search(rf"^{name}_count (\d+)$", text, re.MULTILINE)
-    assert fast is not None
-    assert count is not None
-    return int(count[1]), int(count[1]) - int(fast[1])
 
 
 def test_row_33_free_space_costs_nothing_and_is_used_again(tmp_path: Path) -> None:
@@ -76,7 +57,9 @@ def test_row_33_free_space_costs_nothing_and_is_used_again(tmp_path: Path) -> No
         for _ in range(ROUNDS):  # in turns: the machine itself is faster and slower within an hour
             at_fresh = rate(fresh_client, FRESH_S, PUTS_MAX)
             rates.append((at_fresh, rate(client, USED_S, PUTS_MAX)))
-        flushes, slow = slow_flushes(used.endpoints[0])
+        member, name = used.members[0], "etcd_disk_backend_commit_duration_seconds"
+        flushes = member.read_metric(f"{name}_count")
+        slow = flushes - member.read_metric(f'{name}_bucket{{le="0.064"}}')
         fill(client, b"again/", FILL_MIB * 6 // 10)
         client.compact(client.status().revision, physical=True)
         assert store.stat().st_size <= size * 1.1, "what was freed is used again"

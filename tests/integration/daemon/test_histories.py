@@ -35,7 +35,8 @@ class FaultyCluster(RelayedCluster):
         super().__init__("raftkv", directory, size, timing)
         self.clocks: dict[str, WrongClock] = {}
 
-    def prepare(self) -> None:
+    def make_members(self, names: list[str]) -> None:
+        super().make_members(names)
         library = find_library()
         if library is not None:
             self.clocks = {member.name: WrongClock(member, library) for member in self.members}
@@ -95,10 +96,7 @@ class Chaos:
                 (a, b) for a in names for b in names if a != b and self._chance.random() < 0.4
             }
         elif what == "isolate":
-            others = [name for name in names if name != member.name]
-            conditions.cut = {(member.name, o) for o in others} | {
-                (o, member.name) for o in others
-            }
+            self._cluster.cut_off(member)
         else:
             conditions.delay_s = self._chance.uniform(0.01, 0.3)
         self._later(what, member)

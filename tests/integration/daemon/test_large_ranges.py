@@ -6,30 +6,28 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import random
-import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from etcdwire import grpc
 from etcdwire import messages as m
-from etcdwire.http2_client import ClientSession
 from etcdwire.protobuf import decode, encode
 from kvclient import Client
-from tests.integration.daemon.test_nothing_blocks import LAG_MAX_S, Writer, longest_lag_s
+from tests.integration.daemon.test_nothing_blocks import LAG_MAX_S, longest_lag_s
 from tests.kit.servers import Cluster
+from tests.kit.wire import Wire
+from tests.kit.writer import MIB, TimedWriter, fill
 
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
 HUGE_MIB = 1024 if IS_LONG else 48
 READERS = 8
-MIB = 1 << 20
 EXTRA_BYTES_MAX = 64 * MIB
 KEYS = [b"big/%05d" % number for number in range(6000)]
 
@@ -58,7 +56,7 @@ def test_row_13_as_one_message_and_as_many(endpoint: str) -> None:
     request = m.RangeRequest(b"big/", b"big0")
     assert [kv.key for kv in ask(endpoint, request).kvs] == KEYS
     with Client([endpoint]) as client:
-        connection = client._connect(endpoint)
+        connection = client._connect(endpoint, 5.0)
         seen: list[bytes] = []
         for body in connection.stream(b"/etcdserverpb.KV/RangeStream", encode(request), 10):
             at = 1
@@ -114,28 +112,17 @@ class Reader(threading.Thread):
 
     def __init__(self, endpoint: str, request: m.RangeRequest) -> None:
         super().__init__()
-        self._endpoint = urlsplit(endpoint)
-        self._request = grpc.frame(encode(request))
+        self._endpoint = endpoint
+        self._request = encode(request)
         self.count_bytes = 0
         self.status = b""
 
     def run(self) -> None:
-        session = ClientSession()
-        headers = (
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", b"/etcdserverpb.KV/Range"),
-            (b":authority", self._endpoint.netloc.encode()),
-            (b"content-type", b"application/grpc"),
-            (b"te", b"trailers"),
-        )
-        number = session.request(headers, self._request, end=True)
-        stream = session.streams[number]
-        address = (self._endpoint.hostname, self._endpoint.port)
-        with socket.create_connection(address, timeout=120) as wire:
+        with contextlib.closing(Wire(self._endpoint)) as wire:
+            stream = wire.session.streams[wire.call(b"KV/Range", self._request, end=True)]
+            wire.flush()
             while not stream.is_ended:
-                wire.sendall(session.take_output())
-                session.receive(wire.recv(256 << 10))
+                wire.receive()
                 self.count_bytes += len(stream.data)
                 stream.data.clear()
         self.status = stream.headers.get(b"grpc-status", b"")
@@ -147,36 +134,30 @@ def test_row_13_eight_huge_ranges_cost_little_memory_and_delay_nobody(tmp_path: 
         leader = cluster.members[0]
         cluster.lead(leader)
         with Client([leader.client_url], timeout_s=60) as client:
-            for number in range(HUGE_MIB * 16):
-                client.put(b"huge/%06d" % number, os.urandom(MIB // 16))
+            fill(client, b"huge/", HUGE_MIB)
             client.compact(client.status().revision, physical=True)  # all of it is on the disk
             term = client.status().raft_term
             before = leader.resident_bytes(own=True)
-            writer = Writer(leader.client_url)
             readers = [
                 Reader(leader.client_url, m.RangeRequest(b"huge/", b"huge0"))
                 for _ in range(READERS)
             ]
             longest_lag_s(leader)
-            writer.start()
             grown = 0
-            try:
+            with TimedWriter(leader.client_url) as writer:
                 for reader in readers:
                     reader.start()
                 while any(reader.is_alive() for reader in readers):
                     grown = max(grown, leader.resident_bytes(own=True) - before)
                     readers[0].join(0.05)
-            finally:
-                writer.is_over = True
-                writer.join()
             lag_s = longest_lag_s(leader)
             assert [reader.status for reader in readers] == [b"0"] * READERS
             assert all(reader.count_bytes > HUGE_MIB * MIB for reader in readers)
             assert client.status().raft_term == term
     print(
         f"{READERS} ranges of {HUGE_MIB} MiB: {grown / MIB:.0f} MiB more, timers late by "
-        f"{lag_s * 1000:.0f} ms at most, the longest of {writer.count} puts "
-        f"{writer.longest_s * 1000:.0f} ms"
+        f"{lag_s * 1000:.0f} ms at most, the longest of {len(writer.puts_s)} puts "
+        f"{max(writer.puts_s) * 1000:.0f} ms"
     )
     assert grown <= EXTRA_BYTES_MAX
     if IS_LONG:

@@ -114,7 +114,7 @@ def test_keep_alives_share_a_stream(cluster: Cluster) -> None:
         leases = [client.lease_grant(60).lease_id for _ in range(3)]
         host = cluster.endpoints[1]
         with Client([host]) as one:
-            connection = one._connect(host)
+            connection = one._connect(host, 5.0)
             first = encode(m.LeaseKeepAliveRequest(leases[0]))
             path = b"/etcdserverpb.Lease/LeaseKeepAlive"
             stream_id, stream = connection.open(path, first, end=False, timeout_s=5)

@@ -8,26 +8,24 @@ from __future__ import annotations
 import base64
 import http.client
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from urllib.parse import urlsplit
 
 import pytest
 
-from etcdwire import grpc
 from etcdwire import messages_auth as ma
-from etcdwire.http2_client import ClientSession
 from etcdwire.protobuf import encode
 from kvclient import Client, LoginError, RequestError
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
+from tests.kit.wire import Wire
+from tests.kit.writer import TimedWriter, p99
 
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
 CONNECTIONS = 100 if IS_LONG else 4
@@ -47,62 +45,32 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield made
 
 
-class Writer(threading.Thread):
-    """Puts one after another; keeps how long each took, in seconds."""
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self.is_over = False
-        self.puts: list[float] = []
-
-    def run(self) -> None:
-        with Client([self._endpoint], timeout_s=30, username="root", password="rootpw") as client:
-            while not self.is_over:
-                began = time.monotonic()
-                client.put(b"beat", b"x")
-                self.puts.append(time.monotonic() - began)
-
-    def p99_of_next_s(self, span_s: float) -> float:
-        """Watch it for so long."""
-        began, first = time.monotonic(), len(self.puts)
-        wait_for(lambda: time.monotonic() - began > span_s, span_s + 60, "puts to look at")
-        return quantiles(self.puts[first:], n=100)[98]
+def p99_of_next_s(writer: TimedWriter, span_s: float) -> float:
+    """Watch it for so long."""
+    began, first = time.monotonic(), len(writer.puts_s)
+    wait_for(lambda: time.monotonic() - began > span_s, span_s + 60, "puts to look at")
+    return p99(writer.puts_s[first:])
 
 
-class Wire:
+def send_logins(endpoint: str, first: int) -> Wire:
     """A connection with many logins under way."""
+    wire = Wire(endpoint)
+    for number in range(first, first + LOGINS_EACH):
+        login = encode(ma.AuthenticateRequest("u", f"wrong{number}"))
+        wire.call(b"Auth/Authenticate", login, end=True)
+    wire.flush()
+    return wire
 
-    def __init__(self, endpoint: str, first: int) -> None:
-        host = urlsplit(endpoint)
-        self.socket = socket.create_connection((host.hostname, host.port), timeout=30)
-        self.session = ClientSession()
-        for number in range(first, first + LOGINS_EACH):
-            headers = (
-                (b":method", b"POST"),
-                (b":scheme", b"http"),
-                (b":path", b"/etcdserverpb.Auth/Authenticate"),
-                (b":authority", host.netloc.encode()),
-                (b"content-type", b"application/grpc"),
-                (b"te", b"trailers"),
-            )
-            login = encode(ma.AuthenticateRequest("u", f"wrong{number}"))
-            self.session.request(headers, grpc.frame(login), end=True)
-        self.socket.sendall(self.session.take_output())
-        self.socket.setblocking(False)
 
-    def refusals(self) -> int:
-        """How many logins of it were refused so far."""
-        try:
-            while data := self.socket.recv(1 << 16):
-                self.session.receive(data)
-        except BlockingIOError:
-            pass
-        return sum(
-            stream.headers.get(b"grpc-message")
-            == b"etcdserver: authentication failed, invalid user ID or password"
-            for stream in self.session.streams.values()
-        )
+def refusals(wire: Wire) -> int:
+    """How many logins of it were refused so far."""
+    while wire.receive_within(0):
+        pass
+    return sum(
+        stream.headers.get(b"grpc-message")
+        == b"etcdserver: authentication failed, invalid user ID or password"
+        for stream in wire.session.streams.values()
+    )
 
 
 @contextmanager
@@ -131,32 +99,26 @@ def leader_of(cluster: Cluster) -> str:
 
 def test_row_28_many_logins_at_once_delay_nobody(cluster: Cluster) -> None:
     leader = leader_of(cluster)
-    writer = Writer(leader)
-    writer.start()
-    wires: list[Wire] = []
     before_s, during_s = list[float](), list[float]()
-    try:
-        wait_for(lambda: writer.puts, 10, "a first put")
+    with TimedWriter(leader, username="root", password="rootpw") as writer:
+        wait_for(lambda: writer.puts_s, 10, "a first put")
         for _ in range(ROUNDS):
             with idle_time_used():
-                before_s.append(writer.p99_of_next_s(SPAN_S))
-            wires += [Wire(leader, LOGINS_EACH * number) for number in range(CONNECTIONS)]
-            during_s.append(writer.p99_of_next_s(SPAN_S))
-            refused = sum(wire.refusals() for wire in wires)
-            assert 0 < refused < CONNECTIONS * LOGINS_EACH, "they were under way all the time"
-            while wires:
-                wires.pop().socket.close()
+                before_s.append(p99_of_next_s(writer, SPAN_S))
+            with ExitStack() as stack:
+                wires = [
+                    stack.enter_context(closing(send_logins(leader, LOGINS_EACH * number)))
+                    for number in range(CONNECTIONS)
+                ]
+                during_s.append(p99_of_next_s(writer, SPAN_S))
+                refused = sum(map(refusals, wires))
+                assert 0 < refused < CONNECTIONS * LOGINS_EACH, "they were under way all the time"
             # Behind ten thousand hashes it would take minutes: who hung up is not hashed for.
             with (
                 Client([leader], username="u", password="p", timeout_s=10) as client,
                 pytest.raises(RequestError, match="permission denied"),
             ):
                 client.get(b"beat")
-    finally:
-        for wire in wires:
-            wire.socket.close()
-        writer.is_over = True
-        writer.join()
     before, during = median(before_s) * 1000, median(during_s) * 1000
     print(
         f"{CONNECTIONS * LOGINS_EACH} logins: put p99 {before:.1f} ms before, {during:.1f} ms "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from etcdwire import messages as m
 from kvclient import Client
 from tests.kit.servers import Cluster, Process
+from tests.kit.writer import TimedWriter
 
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
 KEYS = 1_000_000 if IS_LONG else 20_000
@@ -45,25 +45,6 @@ def longest_lag_s(member: Process) -> float:
     return float(found[1])
 
 
-class Writer(threading.Thread):
-    """Puts without a break; remembers the longest one."""
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self.is_over = False
-        self.count = 0
-        self.longest_s = 0.0
-
-    def run(self) -> None:
-        with Client([self._endpoint], timeout_s=30) as client:
-            while not self.is_over:
-                began = time.monotonic()
-                client.put(b"beat", b"%d" % self.count)
-                self.longest_s = max(self.longest_s, time.monotonic() - began)
-                self.count += 1
-
-
 def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
     quota = "--quota-backend-bytes=8589934592"
     with Cluster("raftkv", tmp_path, size=3, flags=[quota]) as cluster:
@@ -73,25 +54,20 @@ def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
             fill(client, KEYS)
             term = client.status().raft_term
             longest_lag_s(leader)
-            writer = Writer(leader.client_url)
-            writer.start()
-            try:
+            with TimedWriter(leader.client_url) as writer:
                 for name, work in works(client, leader.client_url).items():
-                    writer.longest_s = 0.0
-                    began, before = time.monotonic(), writer.count
+                    began, first = time.monotonic(), len(writer.puts_s)
                     work()
                     elapsed, lag_s = time.monotonic() - began, longest_lag_s(leader)
+                    puts_s = writer.puts_s[first:]
                     print(
                         f"{name}: {elapsed:.2f} s, timers late by {lag_s * 1000:.0f} ms at most, "
-                        f"{writer.count - before} puts, the longest {writer.longest_s * 1000:.0f} ms"
+                        f"{len(puts_s)} puts, the longest {max(puts_s, default=0) * 1000:.0f} ms"
                     )
                     assert client.status().raft_term == term, f"{name}: the leader changed"
                     if IS_LONG:
                         assert lag_s < LAG_MAX_S, name
-            finally:
-                writer.is_over = True
-                writer.join()
-            assert writer.count > 10
+            assert len(writer.puts_s) > 10
 
 
 def works(client: Client, endpoint: str) -> dict[str, Callable[[], object]]:

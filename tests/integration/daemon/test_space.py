@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from pathlib import Path
-from statistics import quantiles
 
 import pytest
 
@@ -18,15 +17,15 @@ from kvclient import Client, KeptLease, RequestError
 from tests.conformance.api.runner import Server
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
+from tests.kit.writer import TimedWriter, fill, p99
 
 QUOTA = 1 << 20
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
-MIB = 1 << 20
 LARGE_MIB = 4096 if IS_LONG else 16
 CALLS_BEFORE = 5000 if IS_LONG else 200
 
 
-def fill(client: Client) -> None:
+def overfill(client: Client) -> None:
     with contextlib.suppress(RequestError):
         for number in range(3000):
             client.put(b"fill/%d" % (number % 50), bytes(4096))
@@ -39,7 +38,7 @@ def test_row_4_deleting_and_compacting_is_enough(tmp_path: Path) -> None:
     ):
         v2 = Server(cluster.endpoints[0])
         form = "application/x-www-form-urlencoded"
-        fill(client)
+        overfill(client)
         wait_for(client.alarm_list, 10, "the alarm")
         with pytest.raises(RequestError, match="database space exceeded"):
             client.put(b"x", b"y")
@@ -63,7 +62,7 @@ def test_row_4_deleting_and_compacting_is_enough(tmp_path: Path) -> None:
 def test_row_4_raising_the_quota_is_enough(tmp_path: Path) -> None:
     with Cluster("raftkv", tmp_path, 1, ("--quota-backend-bytes", str(QUOTA))) as cluster:
         with Client(cluster.endpoints) as client:
-            fill(client)
+            overfill(client)
             wait_for(client.alarm_list, 10, "the alarm")
         member = cluster.members[0]
         member.stop()
@@ -159,66 +158,39 @@ def test_row_10_defragmentation_gives_space_back_while_writes_go_on(tmp_path: Pa
         assert set(left_over) == {"store"}
 
 
-class Caller(threading.Thread):
-    """Puts and reads in turn on one member; keeps how long each took, in seconds."""
-
-    def __init__(self, endpoint: str) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self.is_over = False
-        self.puts_s: list[float] = []
-        self.gets_s: list[float] = []
-
-    def run(self) -> None:
-        with Client([self._endpoint], timeout_s=30) as client:
-            while not self.is_over:
-                began = time.monotonic()
-                client.put(b"beat", b"x")
-                between = time.monotonic()
-                client.get(b"beat")
-                self.puts_s.append(between - began)
-                self.gets_s.append(time.monotonic() - between)
-
-
-def p99_ms(times_s: list[float]) -> float:
-    return quantiles(times_s, n=100)[98] * 1000
-
-
 def test_row_10_defragmentation_of_the_leader_delays_nobody(tmp_path: Path) -> None:
     flags = ["--quota-backend-bytes=8589934592"]
     with Cluster("raftkv", tmp_path, 3, flags) as cluster:
         leader = cluster.members[0]
         cluster.lead(leader)
         with Client([leader.client_url], timeout_s=600) as client:
-            for number in range(LARGE_MIB * 16):
-                client.put(b"large/%06d" % number, os.urandom(MIB // 16))
+            fill(client, b"large/", LARGE_MIB)
             client.delete(b"large/", b"large/%06d" % (LARGE_MIB * 4))
             client.compact(client.status().revision, physical=True)
             status = client.status()
-            caller = Caller(leader.client_url)
             lease = KeptLease(client, 5)
-            caller.start()
-            try:
-                wait_for(lambda: len(caller.puts_s) >= CALLS_BEFORE, 120, "calls to compare with")
-                before = len(caller.puts_s)
+            with TimedWriter(leader.client_url, reads=True) as caller:
+                wait_for(lambda: len(caller.gets_s) >= CALLS_BEFORE, 120, "calls to compare with")
+                puts_before, gets_before = list(caller.puts_s), list(caller.gets_s)
                 began = time.monotonic()
                 client.defragment()
                 took_s = time.monotonic() - began
-                puts, gets = caller.puts_s[before:], caller.gets_s[before:]
-            finally:
-                caller.is_over = True
-                caller.join()
+                puts = caller.puts_s[len(puts_before) :]
+                gets = caller.gets_s[len(gets_before) :]
             after = client.status()
             assert after.raft_term == status.raft_term
             assert after.db_size_bytes < status.db_size_bytes
             assert not lease.is_lost
             assert client.lease_time_to_live(lease.lease_id) is not None
             lease.close()
-    puts_before, gets_before = caller.puts_s[:before], caller.gets_s[:before]
+    puts_ms, gets_ms = (
+        [p99(times) * 1000 for times in pair]
+        for pair in ((puts_before, puts), (gets_before, gets))
+    )
     print(
-        f"{LARGE_MIB} MiB in {took_s:.1f} s: put p99 {p99_ms(puts_before):.1f} ms before, "
-        f"{p99_ms(puts):.1f} ms beside it; get {p99_ms(gets_before):.1f} and {p99_ms(gets):.1f} ms"
+        f"{LARGE_MIB} MiB in {took_s:.1f} s: put p99 {puts_ms[0]:.1f} ms before, {puts_ms[1]:.1f} ms "
+        f"beside it; get {gets_ms[0]:.1f} and {gets_ms[1]:.1f} ms"
     )
     if IS_LONG:
-        assert p99_ms(puts) <= 2 * p99_ms(puts_before)
-        assert p99_ms(gets) <= 2 * p99_ms(gets_before)
+        assert puts_ms[1] <= 2 * puts_ms[0]
+        assert gets_ms[1] <= 2 * gets_ms[0]

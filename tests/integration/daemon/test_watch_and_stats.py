@@ -32,7 +32,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def watch(
     client: Client, key: bytes, *metadata: tuple[bytes, bytes], wants_progress: bool = True
 ) -> Iterator[m.WatchResponse]:
-    connection = client._connect(client.endpoints[0])
+    connection = client._connect(client.endpoints[0], 5.0)
     create = m.WatchCreateRequest(key, progress_notify=wants_progress)
     body = encode(m.WatchRequest(create_request=create))
     _, stream = connection.open(WATCH, body, end=False, timeout_s=10, metadata=metadata)

@@ -6,67 +6,28 @@
 from __future__ import annotations
 
 import os
-import select
-import socket
 import ssl
 import time
 from collections import deque
 from pathlib import Path
-from statistics import quantiles
-from urllib.parse import urlsplit
 
 from etcdwire import grpc
 from etcdwire import messages as m
-from etcdwire.http2_client import ClientSession
 from etcdwire.protobuf import decode, encode
 from kvclient import Client
 from tests.kit.authority import Authority
 from tests.kit.servers import Cluster
 from tests.kit.waiting import wait_for
+from tests.kit.wire import Wire
+from tests.kit.writer import MIB, p99
 
 IS_LONG = bool(os.environ.get("RAFTKV_LONG"))
 WATCHES, PUTS = (1000, 200) if IS_LONG else (100, 20)
 ROWS = 1000
 SLOW_CLIENTS = 10
 HISTORY_MIB = 128 if IS_LONG else 48
-MIB = 1 << 20
 SLOW_BYTES_MAX = 16 * MIB
 LIMIT_S = 120.0
-
-
-class Wire:
-    """One connection, with streams of all kinds."""
-
-    def __init__(self, url: str, context: ssl.SSLContext | None) -> None:
-        parts = urlsplit(url)
-        raw = socket.create_connection((parts.hostname, parts.port), timeout=30)
-        self.socket = context.wrap_socket(raw, server_hostname="127.0.0.1") if context else raw
-        self._scheme = parts.scheme.encode()
-        self._authority = parts.netloc.encode()
-        self.session = ClientSession()
-
-    def call(self, method: bytes, body: bytes, *, end: bool) -> int:
-        headers = (
-            (b":method", b"POST"),
-            (b":scheme", self._scheme),
-            (b":path", b"/etcdserverpb." + method),
-            (b":authority", self._authority),
-            (b"content-type", b"application/grpc"),
-            (b"te", b"trailers"),
-        )
-        return self.session.request(headers, grpc.frame(body), end=end)
-
-    def flush(self) -> None:
-        output = self.session.take_output()
-        if output:
-            self.socket.sendall(output)
-
-    def receive(self, timeout_s: float) -> None:
-        """What comes within the time, if anything does."""
-        pending = self.socket.pending() if isinstance(self.socket, ssl.SSLSocket) else 0
-        if pending or select.select([self.socket], [], [], timeout_s)[0]:
-            self.session.receive(self.socket.recv(1 << 20))
-            self.flush()
 
 
 def test_row_8_watches_beside_large_ranges_are_soon_told_everything(tmp_path: Path) -> None:
@@ -101,7 +62,7 @@ def test_row_8_watches_beside_large_ranges_are_soon_told_everything(tmp_path: Pa
                 waiting.popleft()
                 wire.call(b"KV/Put", encode(m.PutRequest(b"watched", value)), end=True)
                 wire.flush()
-            wire.receive(0.01)
+            wire.receive_within(0.01)
             now = time.monotonic()
             for number in wire.session.changed & readers:
                 stream = wire.session.streams[number]
@@ -118,9 +79,9 @@ def test_row_8_watches_beside_large_ranges_are_soon_told_everything(tmp_path: Pa
                 ranges.add(wire.call(b"KV/Range", wanted, end=True))
                 wire.flush()
                 done += 1
-        wire.socket.close()
+        wire.close()
     assert all(revisions == list(range(start, start + PUTS)) for revisions in seen.values())
-    p99_s = quantiles(delays_s, n=100)[98]
+    p99_s = p99(delays_s)
     print(f"{WATCHES} watches, {done} ranges: delay p99 {p99_s * 1000:.0f} ms")
     assert done > 0
     if IS_LONG:
@@ -134,7 +95,7 @@ def test_row_8_clients_that_do_not_read_cost_little_and_miss_nothing(tmp_path: P
             for _ in range(HISTORY_MIB * 4):  # what writing alone costs
                 client.put(b"other", os.urandom(MIB // 4))
             first = client.status().revision + 1
-        wires = [Wire(member.client_url, None) for _ in range(SLOW_CLIENTS)]
+        wires = [Wire(member.client_url) for _ in range(SLOW_CLIENTS)]
         watch = encode(
             m.WatchRequest(create_request=m.WatchCreateRequest(b"big", start_revision=first))
         )
@@ -153,7 +114,7 @@ def test_row_8_clients_that_do_not_read_cost_little_and_miss_nothing(tmp_path: P
         stream = wire.session.streams[number]
 
         def is_told() -> bool:
-            wire.receive(0.1)
+            wire.receive_within(0.1)
             data = bytes(stream.data)
             stream.data.clear()
             for body in reader.feed(data):
@@ -164,4 +125,4 @@ def test_row_8_clients_that_do_not_read_cost_little_and_miss_nothing(tmp_path: P
         wait_for(is_told, 60, "it reads at last, and is told everything")
         assert revisions == list(range(first, last + 1))
         for wire in wires:
-            wire.socket.close()
+            wire.close()

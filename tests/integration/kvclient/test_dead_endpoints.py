@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from etcdwire import messages as m
-from kvclient import Client, KeptLease, Lock, Unavailable, Watch
+from kvclient import Client, KeptLease, Lock, RequestError, Unavailable, Watch, aio, lease_calls
 from kvclient.aio import AsyncClient
 from tests.kit.relayed_cluster import RelayedCluster
 from tests.kit.waiting import wait_for
@@ -185,3 +185,72 @@ def test_row_6_the_same_for_asyncio(cluster: RelayedCluster, fault: str) -> None
 
     with one_bad(cluster, fault) as endpoints:
         asyncio.run(ask(endpoints))
+
+
+def test_row_6_a_watch_leaves_a_server_that_freezes(cluster: RelayedCluster) -> None:
+    with Client(cluster.endpoints) as client:
+        start = client.put(b"freezing", b"0")
+        leader = client.status().leader_id
+        named = {one.name: one.member_id for one in client.member_list()}
+    bad = next(member for member in cluster.members if named[member.name] != leader)
+    others = [member.client_url for member in cluster.members if member is not bad]
+    endpoints = [bad.client_url, *others]
+    assert bad.process is not None
+
+    async def watch_on(seen: asyncio.Event) -> int:
+        async with (
+            AsyncClient(endpoints) as client,
+            contextlib.aclosing(client.watch(b"freezing", start_revision=start)) as answers,
+        ):
+            async for answer in answers:
+                seen.set()
+                if answer.events[-1].kv is not None and answer.events[-1].kv.value == b"1":
+                    return len(answer.events)
+        raise AssertionError("it ended")
+
+    async def freeze() -> None:
+        seen = asyncio.Event()
+        task = asyncio.create_task(watch_on(seen))
+        await asyncio.wait_for(seen.wait(), 10)
+        await asyncio.to_thread(stop_and_write)
+        await asyncio.wait_for(task, 20)
+
+    def stop_and_write() -> None:
+        assert bad.process is not None
+        bad.process.send_signal(signal.SIGSTOP)
+        with Client(others, timeout_s=10) as client:
+            client.put(b"freezing", b"1")
+
+    try:
+        with (
+            Client(endpoints) as client,
+            contextlib.closing(
+                Watch(client, b"freezing", start_revision=start).events()
+            ) as events,
+        ):
+            assert next(events).kv is not None
+            asyncio.run(freeze())
+            event = next(events)
+            assert event.kv is not None
+            assert event.kv.value == b"1"
+    finally:
+        bad.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: answers(bad.client_url), 30, "it serves again")
+
+
+def test_a_grant_that_was_carried_out_unseen_is_ours(
+    cluster: RelayedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def grant() -> int:
+        async with AsyncClient(cluster.endpoints) as client:
+            return await client.lease_grant(30)
+
+    with Client(cluster.endpoints) as client:
+        lease_id = client.lease_grant(30).lease_id
+        monkeypatch.setattr(lease_calls, "choose_lease_id", lambda: lease_id)
+        monkeypatch.setattr(aio, "choose_lease_id", lambda: lease_id)
+        assert client.lease_grant(30).lease_id == lease_id
+        assert asyncio.run(grant()) == lease_id
+        with pytest.raises(RequestError, match="lease already exists"):
+            client.lease_grant(30, lease_id)
+        client.lease_revoke(lease_id)
