@@ -19,9 +19,9 @@ from etcdwire.protobuf import Message, decode, encode
 from kvclient import login
 from kvclient.aio_connection import AsyncConnection
 from kvclient.calls import R
-from kvclient.client import RETRY_PAUSE_S, after
 from kvclient.connection import ClientTLS, Metadata
 from kvclient.errors import RequestError, Unavailable
+from kvclient.failover import Attempts, Pause, Preference
 from kvclient.lease_calls import choose_lease_id, is_repeated
 from kvclient.login import Password
 from kvclient.watches import (
@@ -46,15 +46,12 @@ class AsyncClient:
         username: str = "",
         password: Password = "",
     ) -> None:
-        if not endpoints:
-            raise ValueError("at least one endpoint is needed")
-        self.endpoints = tuple(endpoints)
+        self._preference = Preference(endpoints)
         self.timeout_s = timeout_s
         self._tls = tls or ClientTLS()
         self._context: ssl.SSLContext | None = None
         self._connections: dict[str, AsyncConnection] = {}
         self._dialling: dict[str, asyncio.Lock] = {}
-        self._first = 0
         self._username = username
         self._password = password
         self._metadata: Metadata = ()
@@ -71,6 +68,11 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """All that it knows, each once."""
+        return self._preference.endpoints
 
     async def close(self) -> None:
         """Close all connections; calls under way end in ``Unavailable``."""
@@ -186,7 +188,7 @@ class AsyncClient:
         deadline: float | None = loop.time() + self.timeout_s
         pause_s, logins = RESUME_PAUSE_S, 0
         while True:
-            endpoint = self.endpoints[self._first]
+            endpoint = self._preference.endpoint
             try:
                 await self._log_in_if_needed()
                 share_s = self.timeout_s / len(self.endpoints)
@@ -209,7 +211,7 @@ class AsyncClient:
             except Unavailable:
                 if deadline is not None and loop.time() + pause_s >= deadline:
                     raise
-                self._first = (self._first + 1) % len(self.endpoints)
+                self._preference.leave(endpoint)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESUME_PAUSE_MAX_S)
 
@@ -265,38 +267,22 @@ class AsyncClient:
         self, path: bytes, body: bytes, endpoint: str | None, *, is_write: bool
     ) -> bytes:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.timeout_s
-        last: Unavailable | None = None
-        endpoints = self.endpoints if endpoint is None else (endpoint,)
-        first = self._first if endpoint is None else 0
+        attempts = Attempts(
+            self._preference, loop.time() + self.timeout_s, is_write=is_write, only=endpoint
+        )
         while True:
-            are_lasting = True
-            for position in range(len(endpoints)):
-                at = (first + position) % len(endpoints)
-                left_s = deadline - loop.time()
-                if left_s <= 0:
-                    are_lasting = False
-                    break
-                share_s = left_s / (len(endpoints) - position)
-                try:
-                    connection = await self._connect(endpoints[at], share_s)
-                    answer = await connection.unary(path, body, share_s, self._metadata)
-                except Unavailable as error:
-                    last = after(last, error)
-                    if is_write and error.is_ambiguous:
-                        if endpoint is None:  # the next call asks somebody else
-                            self._first = (at + 1) % len(endpoints)
-                        raise last from None
-                    are_lasting = are_lasting and error.is_lasting
-                    continue
-                if endpoint is None:
-                    self._first = at
+            step = attempts.next(loop.time())
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                continue
+            try:
+                connection = await self._connect(step.endpoint, step.share_s)
+                answer = await connection.unary(path, body, step.share_s, self._metadata)
+            except Unavailable as error:
+                attempts.failed(error)
+            else:
+                attempts.answered()
                 return answer
-            if last is not None and are_lasting and last.is_lasting:
-                raise last from None
-            if loop.time() + RETRY_PAUSE_S >= deadline:
-                raise last or Unavailable(f"no answer within {self.timeout_s} s")
-            await asyncio.sleep(RETRY_PAUSE_S)
 
     async def _connect(self, endpoint: str, timeout_s: float) -> AsyncConnection:
         async with self._dialling.setdefault(endpoint, asyncio.Lock()):

@@ -20,11 +20,11 @@ from kvclient.auth_calls import AuthCalls
 from kvclient.calls import R
 from kvclient.connection import ClientTLS, Connection, Metadata
 from kvclient.errors import RequestError, Unavailable
+from kvclient.failover import Attempts, Pause, Preference
 from kvclient.lease_calls import LeaseCalls
 from kvclient.login import Password
 from kvclient.maintenance_calls import MaintenanceCalls
 
-RETRY_PAUSE_S: Final = 0.05
 SNAPSHOT_WAIT_S: Final = 30.0
 
 
@@ -62,15 +62,6 @@ class MemberStatus:
     """Of its key space."""
 
 
-class _Preference:
-    """Which endpoint is asked first: what a client learns, its clones know."""
-
-    __slots__ = ("first",)
-
-    def __init__(self) -> None:
-        self.first = 0
-
-
 class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
     """A client of one cluster; every call ends within ``timeout_s``, whatever an endpoint does.
 
@@ -91,14 +82,11 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         username: str = "",
         password: Password = "",
     ) -> None:
-        if not endpoints:
-            raise ValueError("at least one endpoint is needed")
-        self.endpoints = tuple(endpoints)
+        self._preference = Preference(endpoints)
         self._tls = tls or ClientTLS()
         self._context: ssl.SSLContext | None = None
         self._timeout_s = timeout_s
         self._connections: dict[str, Connection] = {}
-        self._preference = _Preference()
         self._username = username
         self._password = password
         self._metadata: Metadata = ()
@@ -120,6 +108,11 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """All that it knows, each once."""
+        return self._preference.endpoints
 
     @property
     def timeout_s(self) -> float:
@@ -150,11 +143,11 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         Raises:
             Unavailable: nobody there.
         """
-        return self._dial(self.endpoints[self._preference.first], self.share_s)
+        return self._dial(self._preference.endpoint, self.share_s)
 
     def next_endpoint(self) -> None:
         """Begin with another endpoint from now on."""
-        self._preference.first = (self._preference.first + 1) % len(self.endpoints)
+        self._preference.leave(self._preference.endpoint)
 
     @property
     def share_s(self) -> float:
@@ -295,7 +288,7 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
 
     def health(self, endpoint: str | None = None) -> bool:
         """Whether an endpoint can serve: it answers ``/health`` after a read through a quorum."""
-        url = endpoint or self.endpoints[self._preference.first]
+        url = endpoint or self._preference.endpoint
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname or "localhost", parts.port or 2379
         connection: http.client.HTTPConnection
@@ -398,39 +391,22 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         self._is_logged_in = True
 
     def _unary(self, path: bytes, body: bytes, endpoint: str | None, *, is_write: bool) -> bytes:
-        deadline = time.monotonic() + self._timeout_s
-        last: Unavailable | None = None
-        first = self._preference.first if endpoint is None else 0
-        endpoints = self.endpoints if endpoint is None else (endpoint,)
+        attempts = Attempts(
+            self._preference, time.monotonic() + self._timeout_s, is_write=is_write, only=endpoint
+        )
         while True:
-            are_lasting = True
-            for position in range(len(endpoints)):
-                at = (first + position) % len(endpoints)
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    are_lasting = False
-                    break
-                # Share what is left, so that one silent endpoint cannot use it all up.
-                share = left / (len(endpoints) - position)
-                try:
-                    connection = self._connect(endpoints[at], share)
-                    answer = connection.unary(path, body, share, self._metadata)
-                except Unavailable as error:
-                    last = after(last, error)
-                    if is_write and error.is_ambiguous:
-                        if endpoint is None:  # the next call asks somebody else
-                            self._preference.first = (at + 1) % len(endpoints)
-                        raise last from None
-                    are_lasting = are_lasting and error.is_lasting
-                    continue
-                if endpoint is None:
-                    self._preference.first = at
+            step = attempts.next(time.monotonic())
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                continue
+            try:
+                connection = self._connect(step.endpoint, step.share_s)
+                answer = connection.unary(path, body, step.share_s, self._metadata)
+            except Unavailable as error:
+                attempts.failed(error)
+            else:
+                attempts.answered()
                 return answer
-            if last is not None and are_lasting and last.is_lasting:
-                raise last from None
-            if time.monotonic() + RETRY_PAUSE_S >= deadline:
-                raise last or Unavailable(f"no answer within {self._timeout_s} s")
-            time.sleep(RETRY_PAUSE_S)
 
     def _connect(self, endpoint: str, timeout_s: float) -> Connection:
         connection = self._connections.get(endpoint)
@@ -451,10 +427,10 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         """
         for _ in self.endpoints[1:]:
             try:
-                return self._connect(self.endpoints[self._preference.first], self.share_s)
+                return self._connect(self._preference.endpoint, self.share_s)
             except Unavailable:
                 self.next_endpoint()
-        return self._connect(self.endpoints[self._preference.first], self.share_s)
+        return self._connect(self._preference.endpoint, self.share_s)
 
     def _dial(self, endpoint: str, timeout_s: float) -> Connection:
         return Connection(endpoint, self._load_context, timeout_s, self._tls.server_name)
@@ -464,17 +440,6 @@ class Client(AuthCalls, MaintenanceCalls, LeaseCalls):
         if self._context is None:
             self._context = self._tls.context()
         return self._context
-
-
-def after(before: Unavailable | None, error: Unavailable) -> Unavailable:
-    """An attempt that was cut short says less than the one before it at the same endpoint."""
-    if before is None or before.endpoint != error.endpoint:
-        return error
-    told = before.message.rpartition("; before: ")[2]
-    if told.startswith("no answer") or not error.message.startswith("no answer"):
-        return error
-    text = f"{error.message}; before: {told}"
-    return Unavailable(text, error.endpoint, is_ambiguous=error.is_ambiguous)
 
 
 def _revision(header: m.ResponseHeader | None) -> int:

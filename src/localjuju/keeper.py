@@ -113,7 +113,7 @@ class MachineKeeper(threading.Thread):
         self._network.up()
         binds = [self._volumes.bind(item) for item in attached if item.provider != "rootfs"]
         machine_id = f"{zlib.crc32(machine.hostname.encode()):08x}{uuid.replace('-', '')[:24]}"
-        self.container.start(
+        pending = self.container.start(
             base=self._base,
             network=self._network,
             address=address,
@@ -122,6 +122,9 @@ class MachineKeeper(threading.Thread):
             hosts=hosts,
             machine_id=machine_id,
         )
+        if pending:
+            text = f"machine is up, but its start-up has not finished: {pending}"
+            self._log.write(f"machine-{self.number}", "WARNING", "localjuju.machine", text)
         self._note_up(booted=True)
 
     def _attached(self) -> list[Storage]:

@@ -85,8 +85,13 @@ class Container:
         binds: Sequence[tuple[str, str]],
         hosts: Mapping[str, str],
         machine_id: str,
-    ) -> None:
-        """Boot; returns when systemd inside says that start-up is finished."""
+    ) -> str:
+        """Boot; returns when systemd inside says that start-up is finished.
+
+        Returns:
+            What start-up still waits for when the machine is taken as it is, after
+            ``BOOT_SECONDS_MAX``: a service of the base that hangs keeps nobody from working.
+        """
         fresh = not (self.directory / "upper").exists()
         self._write_plan(base, binds)
         self._launch()
@@ -101,7 +106,7 @@ class Container:
             assert self._child.stdin is not None
             self._child.stdin.write("go\n")
             self._child.stdin.close()
-            self._wait_booted()
+            return self._wait_booted()
         except BaseException:
             self.kill()
             raise
@@ -154,7 +159,7 @@ class Container:
                     return process
         return 0
 
-    def _wait_booted(self) -> None:
+    def _wait_booted(self) -> str:
         deadline = time.monotonic() + BOOT_SECONDS_MAX
         self.leader = 0
         while time.monotonic() < deadline:
@@ -163,10 +168,18 @@ class Container:
                 raise Refused(f"machine {self.name} did not start: {tail.strip()}")
             self.leader = self.leader or self._find_leader()
             if self.leader and (self.live_root / "run/systemd/private").exists():
-                self.call(["systemctl", "is-system-running", "--wait"], check=False)
-                return
+                return self._wait_started(deadline)
             time.sleep(0.02)
         raise Refused(f"machine {self.name} did not start within {BOOT_SECONDS_MAX:.0f} s")
+
+    def _wait_started(self, deadline: float) -> str:
+        limit = f"{max(deadline - time.monotonic(), 1.0):.0f}"
+        waiting = ["timeout", limit, "systemctl", "is-system-running", "--wait"]
+        state = self.call(waiting, check=False).strip()
+        if state not in ("", "initializing", "starting"):
+            return ""
+        jobs = self.call(["systemctl", "list-jobs", "--no-legend", "--plain"], check=False)
+        return ", ".join(" ".join(line.split()[1:]) for line in jobs.splitlines())
 
     def enter_command(self) -> list[str]:
         """Return the prefix that runs a program inside the machine."""

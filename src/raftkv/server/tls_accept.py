@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -26,6 +27,8 @@ SILENT_MAX: Final = CONNECTIONS_MAX // 2
 ACCEPTS_PER_TURN: Final = 64
 """The loop has other things to do than to welcome a flood."""
 NO_DESCRIPTORS_PAUSE_S: Final = 0.5
+WARNING_INTERVAL_S: Final = 10.0
+"""A flood says so once in a while, not once for each of its connections."""
 _LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _LOG: Final = logging.getLogger("raftkv.connections")
 
@@ -50,6 +53,7 @@ class TlsAcceptor:
         self._handshakes: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
+        self._next_warning = -math.inf
         loop.add_reader(listening, self._accept)
 
     def close(self) -> None:
@@ -83,7 +87,9 @@ class TlsAcceptor:
 
     def _make_room(self, error: OSError) -> None:
         """No descriptor is left: the backlog keeps callers until there is one."""
-        _LOG.warning("cannot accept on %s: %s", self._listening.getsockname(), error.strerror)
+        if self._loop.time() >= self._next_warning:
+            self._next_warning = self._loop.time() + WARNING_INTERVAL_S
+            _LOG.warning("cannot accept on %s: %s", self._listening.getsockname(), error.strerror)
         if self._silent:
             self._drop_oldest()
             return

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -133,6 +134,22 @@ def test_all_descriptors_that_are_allowed_are_used(tmp_path: Path) -> None:
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] > 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_flood_that_takes_all_descriptors_is_told_once(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "servers")
+    with Cluster("raftkv", tmp_path, certificate=authority.issue("server")) as cluster:
+        member = cluster.members[0]
+        assert member.process is not None
+        address = ("127.0.0.1", int(member.secure_url.rpartition(":")[2]))
+        resource.prlimit(member.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+        with contextlib.ExitStack() as silent:
+            for _ in range(200):
+                silent.enter_context(socket.create_connection(address))
+            with Client([member.secure_url], tls=ClientTLS(ca_file=str(authority.path))) as client:
+                client.put(b"k", b"v")
+        log = member.log.read_text()
+        assert log.count("cannot accept on") == 1
 
 
 def test_compaction_gives_space_back_and_outlives_a_restart(tmp_path: Path) -> None:

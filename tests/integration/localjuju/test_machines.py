@@ -117,6 +117,28 @@ def test_a_reboot_out_of_a_hook(canal: jubilant.Juju, flag: str) -> None:
     canal.wait(jubilant.all_agents_idle, delay=0.1)
 
 
+@pytest.mark.long
+def test_a_service_that_hangs_at_boot_keeps_nobody_from_working(canal: jubilant.Juju) -> None:
+    """A minute is waited for it."""
+    unit = "[Service]\\nType=oneshot\\nTimeoutStartSec=infinity\\nExecStart=/bin/sleep infinity"
+    folder = "/etc/systemd/system"
+    root(canal, "barge/1", f'printf "{unit}\\n" > {folder}/mud.service')
+    root(canal, "barge/1", f"ln -s ../mud.service {folder}/multi-user.target.wants")
+    before = len(events(canal, 1))
+    canal.cli("exec", "--unit", "barge/1", "--", "juju-reboot")
+    canal.wait(lambda status: status.machines["1"].juju_status.current == "down", delay=0.1)
+    canal.wait(
+        lambda status: status.machines["1"].juju_status.current == "started",
+        delay=0.5,
+        timeout=120,
+    )
+    log = canal.cli("debug-log", "--limit", "50")
+    assert "its start-up has not finished" in log
+    assert "mud.service start running" in log
+    canal.wait(lambda _: "start" in events(canal, 1)[before:], delay=0.1)
+    root(canal, "barge/1", f"rm {folder}/multi-user.target.wants/mud.service; systemctl kill mud")
+
+
 def test_ports_exposure_and_credentials(canal: jubilant.Juju) -> None:
     canal.exec("open-port 8081/tcp; open-port 90-92/udp --endpoints pier", unit="barge/0")
     app = canal.status().apps["barge"]
