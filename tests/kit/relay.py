@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,9 @@ class Relays:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._servers: list[asyncio.Server] = []
+        self._listening: list[socket.socket] = []
+        self._accepted: list[socket.socket] = []
+        self._passing: list[asyncio.Task[None]] = []
         self._names: dict[str, str] = {}
         """Member id in hex to name, as it is learnt."""
         self._processes: dict[int, str] = {}
@@ -43,11 +46,19 @@ class Relays:
     def add(self, name: str, port: int, target_port: int) -> None:
         """Relay one member's peer port."""
 
-        async def serve() -> None:
-            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> object:
-                return self._pass(name, target_port, reader, writer)
+        listening = socket.create_server(("127.0.0.1", port))
+        listening.setblocking(False)
 
-            self._servers.append(await asyncio.start_server(accept, "127.0.0.1", port))
+        def accept() -> None:
+            # Not asyncio's server: what it accepts while it closes is never closed.
+            accepted, _ = listening.accept()
+            self._accepted.append(accepted)
+            passing = self._pass(name, target_port, accepted)
+            self._passing.append(self._loop.create_task(passing))
+
+        async def serve() -> None:
+            self._loop.add_reader(listening, accept)
+            self._listening.append(listening)
 
         asyncio.run_coroutine_threadsafe(serve(), self._loop).result(10)
 
@@ -77,24 +88,26 @@ class Relays:
         """End all of it."""
 
         async def close() -> None:
-            for server in self._servers:
-                server.close()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for listening in self._listening:
+                self._loop.remove_reader(listening)
+                listening.close()
+            for passing in self._passing:
+                passing.cancel()
+            await asyncio.gather(*self._passing, return_exceptions=True)
             await asyncio.sleep(0)  # the turn in which closed transports let go of their sockets
+            for accepted in self._accepted:
+                accepted.close()  # also of whom nothing had begun
 
         asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
-    async def _pass(
-        self, to: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        ends = [writer]
+    async def _pass(self, to: str, port: int, accepted: socket.socket) -> None:
+        ends: list[asyncio.StreamWriter] = []
         try:
+            reader, writer = await asyncio.open_connection(sock=accepted)
+            ends.append(writer)
             first = await reader.readexactly(len(HELLO))
             line = await reader.readline() if first == HELLO else b""
             if line:
