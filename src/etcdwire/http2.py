@@ -161,6 +161,10 @@ class ServerSession:
             or any(not stream.delivered for stream in self.streams.values())
         )
 
+    def close(self) -> None:
+        """Let go of the handler, which has this session: nothing may be received any more."""
+        del self._handler
+
     # --- bytes in -------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:

@@ -12,10 +12,11 @@ from etcdwire.hot import HeaderEncoder
 from etcdwire.protobuf import Message, decode, encode
 from raftkv.api.access import Caller, dispatch
 from raftkv.api.calls import BodyWriter, GatheredBody
+from raftkv.api.figures import Figures
 from raftkv.api.host import Limits, Logins, Recheckable, Token
 from raftkv.api.known_passwords import KnownPasswords
 from raftkv.api.logins import SimpleLogins
-from raftkv.api.services import UNARY, Unary
+from raftkv.api.services import UNARY, Unary, new_method_counters
 from raftkv.replica.leases import LeaseAsks, Leases
 from raftkv.replica.machine import Machine
 from raftkv.store.mvcc import KeyValueStore
@@ -100,6 +101,7 @@ class OneMember:
     def __init__(self) -> None:
         self.machine = new_machine()
         self.headers = HeaderEncoder(1, 2)
+        self.figures = Figures(methods=new_method_counters())
         self.limits = Limits(128, 1 << 20, 2 << 30)
         self.cluster_id = ClusterId(1)
         self.member_id = MemberId(2)

@@ -14,7 +14,7 @@ from etcdwire import messages
 from kvclient import Client, KvClientError, RequestError
 
 CALL_TIMEOUT_S = 10.0
-SLOW_TIMEOUT_S = 600.0
+SLOW_TIMEOUT_S = 1800.0
 """Defragmenting or hashing gigabytes."""
 
 

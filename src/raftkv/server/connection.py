@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
             self._group.on_empty()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._codec is not None:
             self._codec.close()
             self._codec = None

@@ -61,8 +61,9 @@ class Deadlines:
         self._set_timer()
 
     def close(self) -> None:
-        """The connection is gone."""
+        """The connection is gone; nothing may be added any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._heap.clear()
+        del self._expire

@@ -230,6 +230,11 @@ class FlushThread(_Worker):
         if self._twin is not None:
             self._twin.close()
 
+    @property
+    def backlog(self) -> int:
+        """Batches that are not begun."""
+        return len(self._queue)
+
     def submit(self, batch: FlushBatch) -> None:
         """Write these rows."""
         self._queue.append(batch)

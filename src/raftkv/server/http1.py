@@ -71,6 +71,7 @@ class Http1Codec:
         for reply in self._replies:
             reply.abandon()
         self._replies.clear()
+        del self._parser  # it has this codec's methods
 
     def drain(self) -> None:
         """Close once everything is answered; streams end now."""

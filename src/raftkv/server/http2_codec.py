@@ -95,6 +95,7 @@ class Http2Codec:
         for closer in list(self._closers.values()):
             closer()
         self._closers.clear()
+        self.session.close()
 
     def drain(self) -> None:
         """Say goodbye; unary calls under way are still answered."""
@@ -511,6 +512,7 @@ class _GrpcStream:
         self.is_open = False
         if self.on_close is not None:
             self.on_close()
+        self.on_message = self.on_close = self.on_half_close = None
 
 
 class PlainCarrier(Protocol):

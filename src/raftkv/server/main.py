@@ -35,6 +35,7 @@ from raftkv.server.event_loop import new_event_loop
 from raftkv.server.exports import remove_leftovers
 from raftkv.server.flags import ConfigError
 from raftkv.server.force import force
+from raftkv.server.garbage import start_collecting
 from raftkv.server.gateway import run_gateway
 from raftkv.server.grpc_proxying import run_grpc_proxy
 from raftkv.server.guard import Guard
@@ -133,7 +134,7 @@ class _Daemon:
                 data_dir.create_files(config, cluster_id, member_id, ())
         remove_leftovers(data_dir.paths(config)[0])
         make_room(data_dir.paths(config))
-        gc.disable()  # what is loaded now stays: looking through a million keys is of no use
+        gc.disable()  # what is loaded now stays; see ``garbage``
         opened = data_dir.open_files(config, self._progress)
         data_dir.check_same_cluster(config, opened, self._given)
         if config.force_new_cluster:
@@ -177,9 +178,7 @@ class _Daemon:
             "starting member %x %r in cluster %x", opened.member_id, driver.name, opened.cluster_id
         )
         driver.start()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        gc.enable()
+        start_collecting()
         await self._stopped.wait()
         driver.stop_writing()
         _LOG.info("stopped")

@@ -1,4 +1,6 @@
-"""How fast large copies go (snapshots to members, defragmentation), so that clients do not feel them."""
+"""How fast work in the background goes (copies of snapshots, defragmentation, forgetting after a
+compaction), so that clients do not feel it.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,13 @@ class Pace:
         given_bytes_per_s: int,
         read_applied_index: Callable[[], int],
         busy_batches_per_s: int = BUSY_BATCHES_PER_S,
+        busy_bytes_per_s: int = BUSY_BYTES_PER_S,
     ) -> None:
         """0 is no rate given; the index is that of the last applied batch of commands."""
         self._given_bytes_per_s = given_bytes_per_s
         self._read_applied_index = read_applied_index
         self._busy_batches_per_s = busy_batches_per_s
+        self._busy_bytes_per_s = busy_bytes_per_s
         self._noted: tuple[float, int] | None = None
         self._is_busy = True
 
@@ -35,6 +39,10 @@ class Pace:
         """The rate at this moment."""
         if self._given_bytes_per_s:
             return self._given_bytes_per_s
+        return self._busy_bytes_per_s if self.is_busy(now_s) else QUIET_BYTES_PER_S
+
+    def is_busy(self, now_s: float) -> bool:
+        """Whether clients write, as far as is known: at first they do."""
         applied = self._read_applied_index()
         if self._noted is None:
             self._noted = now_s, applied
@@ -42,4 +50,4 @@ class Pace:
         if elapsed_s >= JUDGED_EVERY_S:
             self._is_busy = applied - self._noted[1] > self._busy_batches_per_s * elapsed_s
             self._noted = now_s, applied
-        return BUSY_BYTES_PER_S if self._is_busy else QUIET_BYTES_PER_S
+        return self._is_busy

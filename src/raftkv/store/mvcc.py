@@ -255,8 +255,9 @@ class KeyValueStore:
         """Whether ``forget_slice`` has work, and nobody walks."""
         return self._forget_from is not None and not self.walkers
 
-    def forget_slice(self, keys_max: int) -> list[int]:
-        """Forget what the compaction allows, for some keys; the row ids that may be deleted.
+    def forget_slice(self, steps_max: int) -> list[int]:
+        """Forget what the compaction allows; the row ids that may be deleted, the oldest of a key
+        first. A step is a row forgotten, or a key of which there was none.
 
         What a compaction leaves is a function of the state, so when each member gets to it does
         not matter: reads below the compacted revision are refused everywhere at once.
@@ -267,8 +268,9 @@ class KeyValueStore:
         gone: list[int] = []
         empty: list[bytes] = []
         cursor: bytes | None = None
-        for count, key in enumerate(self._order.scan(self._forget_from, None)):
-            if count >= keys_max:
+        left = steps_max
+        for key in self._order.scan(self._forget_from, None):
+            if left <= 0:
                 cursor = key
                 break
             history = self._index[key]
@@ -276,10 +278,16 @@ class KeyValueStore:
             # The newest row at or before the limit stays, unless it says that the key is gone.
             stop = at if at == 2 or history[at - 1] & 1 else at - 1
             if stop > 2:
+                if stop - 2 > left:  # a key with a long history: the rest of it next time
+                    stop = 2 + left
+                    cursor = key
                 gone.extend(history[2:stop])
                 del history[2:stop]
+            left -= max(stop - 2, 1)
             if len(history) == 2:
                 empty.append(key)
+            if cursor is not None:
+                break
         for key in empty:
             del self._index[key]
             self._order.remove(key)

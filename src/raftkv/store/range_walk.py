@@ -10,7 +10,7 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
@@ -178,10 +178,11 @@ class _SortedWalk(RangeWalk):
         self._run = []
         if not is_all:
             return
+        runs = map(_consume, self._runs)
         if order == SortOrder.NONE:
-            self._merged = (entry for run in self._runs for entry in run)
+            self._merged = chain.from_iterable(runs)
         else:
-            self._merged = heapq.merge(*self._runs, key=itemgetter(0), reverse=is_reversed)
+            self._merged = heapq.merge(*runs, key=itemgetter(0), reverse=is_reversed)
         self._runs = []
 
     def _take(self, row_id: int) -> int:
@@ -202,6 +203,13 @@ class _SortedWalk(RangeWalk):
             case SortTarget.MOD:
                 return value.mod_revision
         return _Value(self._store, row_id, value.value)
+
+
+def _consume(run: list[tuple[Any, int]]) -> Iterator[tuple[Any, int]]:
+    """Its entries, each forgotten as it is taken: a million at once would take long to forget."""
+    run.reverse()
+    while run:
+        yield run.pop()
 
 
 class _Value:

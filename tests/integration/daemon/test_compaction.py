@@ -7,6 +7,7 @@ and holds the member to the row's bounds.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from kvclient import Client
@@ -31,16 +32,18 @@ def test_row_12_a_compaction_delays_nobody(tmp_path: Path) -> None:
             term = client.status().raft_term
             with TimedWriter(leader.client_url) as writer:
                 wait_for(lambda: len(writer.puts_s) >= PUTS_BEFORE, 120, "puts to compare with")
-                before, used = list(writer.puts_s), leader.resident_bytes()
+                before, used = list(writer.puts_s), leader.resident_bytes(own=True)
                 longest_lag_s(leader)
+                began = time.monotonic()
                 client.compact(client.status().revision, physical=True)
-                lag_s, grown = longest_lag_s(leader), leader.resident_bytes() - used
+                took_s = time.monotonic() - began
+                lag_s, grown = longest_lag_s(leader), leader.resident_bytes(own=True) - used
                 during = writer.puts_s[len(before) :]
             assert client.status().raft_term == term
             assert client.get(b"key/%08d" % 7) == bytes(256)
         p99_before, p99_during = p99(before), p99(during)
         print(
-            f"{ROWS} rows: put p99 {p99_before * 1000:.1f} ms before, {p99_during * 1000:.1f} ms "
+            f"{ROWS} rows in {took_s:.1f} s: put p99 {p99_before * 1000:.1f} ms before, {p99_during * 1000:.1f} ms "
             f"during ({len(during)} puts); timers late by {lag_s * 1000:.0f} ms at most; grown by "
             f"{grown / MIB:.0f} MiB"
         )

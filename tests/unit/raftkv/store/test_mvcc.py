@@ -212,3 +212,28 @@ def test_a_store_is_loaded_as_it_was() -> None:
             one.put(key, b"next", 0)
             one.commit()
         assert loaded.latest(key) == store.latest(key)
+
+
+def test_a_key_with_a_long_history_is_forgotten_in_slices_too() -> None:
+    rows = DictRows()
+    store = KeyValueStore(rows)
+    for _ in range(100):
+        store.begin()
+        store.put(b"hot", b"x", 0)
+        store.commit()
+    rows.rows.update({c.row_id: c.row for c in store.changes})
+    store.forget_flushed([c.row_id for c in store.changes])
+    store.compact(store.revision - 10)
+    slices: list[list[int]] = []
+    while store.has_garbage:
+        slices.append(store.forget_slice(7))
+        for row_id in slices[-1]:
+            del rows.rows[row_id]
+        store = KeyValueStore.load(rows, store.revision, store.compact_revision)
+        assert store.latest(b"hot") is not None
+        if not slices[-1]:
+            break
+    assert max(map(len, slices)) == 7
+    gone = [row_id for one in slices for row_id in one]
+    assert len(gone) == 89, "ten newer ones stay, and the newest at the compaction"
+    assert sorted(gone) == gone, "the oldest first"
