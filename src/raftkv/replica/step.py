@@ -106,6 +106,7 @@ class Replica(ReplicaViews):
         "_synced",
         "_tick",
         "_transfers",
+        "has_put_off",
     )
 
     def __init__(
@@ -136,6 +137,8 @@ class Replica(ReplicaViews):
         """What the others said they understand."""
         self._tick = 0
         self._is_tick = False
+        self.has_put_off = False
+        """Whether the last step left something to be applied by one without inputs."""
         self._synced: int = boot.applied
         self._handlers: dict[type, Callable[[Any], None]] = {
             Tick: self._take_tick,
@@ -171,19 +174,27 @@ class Replica(ReplicaViews):
         self._handlers[type(happened)](happened)
         return self._finish()
 
-    def step_many(self, inputs: Sequence[Input]) -> Effects:
-        """Take several inputs as one step: they share messages and the write to the log."""
+    def step_many(self, inputs: Sequence[Input], *, may_put_off: bool = False) -> Effects:
+        """Take several inputs as one step: they share messages and the write to the log.
+
+        Args:
+            inputs: in the order in which they came.
+            may_put_off: a follower need not apply what is committed in this step; another one
+                without inputs follows, when its answer to the leader is on its way (ADR 18).
+        """
         handlers = self._handlers
         for happened in inputs:
             handlers[type(happened)](happened)
-        return self._finish()
+        return self._finish(may_put_off=may_put_off)
 
-    def _finish(self) -> Effects:
+    def _finish(self, *, may_put_off: bool = False) -> Effects:
         core = self._core
         state = core.state
         log = state.log
         outputs = state.outputs
-        if log.applied < log.commit:
+        puts_off = may_put_off and type(core.role) is not Leader
+        self.has_put_off = puts_off and log.applied < log.commit
+        if log.applied < log.commit and not puts_off:
             self._applier.apply_committed(self._effects)
         has_reads = not self._reads.is_idle
         if has_reads:
@@ -194,7 +205,7 @@ class Replica(ReplicaViews):
             role.broadcast()
             role.start_read_round()
         write = core.take_write(is_tick=self._is_tick)
-        if log.applied < log.commit:
+        if log.applied < log.commit and not puts_off:
             self._applier.apply_committed(self._effects)
         effects = self._effects
         if write is not None:

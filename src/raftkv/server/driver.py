@@ -254,8 +254,9 @@ class Driver:
             inputs.append(AskLeases(self._questions))
             self._questions = []
         began = time.monotonic()
-        while inputs:
-            inputs = self.carry_out(self.replica.step_many(inputs))
+        replica = self.replica
+        while inputs or replica.has_put_off:
+            inputs = self.carry_out(replica.step_many(inputs, may_put_off=bool(inputs)))
         elapsed = time.monotonic() - began
         if elapsed > self.figures.longest_turn_s:
             self.figures.longest_turn_s = elapsed

@@ -160,8 +160,10 @@ class SimulatedMember:
             return
         self._turn_is_due = False
         inputs, self._inbox = self._inbox, []
-        effects = self.replica.step_many(inputs)
-        self._carry_out(effects)
+        replica = self.replica
+        self._carry_out(replica.step_many(inputs, may_put_off=True))
+        if replica.has_put_off and self.replica is replica:
+            self._carry_out(replica.step_many(()))
 
     def _tick(self, life: int) -> None:
         if life == self.life:
