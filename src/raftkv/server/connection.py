@@ -108,6 +108,10 @@ class Connections:
             self._is_scheduled = True
             self.loop.call_soon(self.flush)
 
+    def hold(self) -> None:
+        """Whoever calls this calls ``flush`` before the loop goes on."""
+        self._is_scheduled = True
+
     def flush(self) -> None:
         """Write everything that gathered."""
         self._is_scheduled = False

@@ -16,7 +16,7 @@ import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from etcdwire.errors import ApiError
 from etcdwire.hot import HeaderEncoder
@@ -92,6 +92,16 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger("raftkv")
 
 
+class Outlet(Protocol):
+    """Connections that turns may have something for (``server.connection.Connections``)."""
+
+    def hold(self) -> None:
+        """Gather answers until ``flush``."""
+
+    def flush(self) -> None:
+        """Write what gathered."""
+
+
 class Driver:
     """One running member (``api.host.Host`` and ``server.peers.PeerHost``)."""
 
@@ -160,6 +170,8 @@ class Driver:
         self._exports = Exports(self)
         self._was_ready = False
         self.on_ready: Callable[[], None] = lambda: None
+        self.outlets: list[Outlet] = []
+        """Written to at the end of each turn: an answer need not wait for another one."""
         self.is_stopping = False
         self._watchdog = Watchdog()
         self._space = Space(data_dir.paths(config))
@@ -255,8 +267,15 @@ class Driver:
             self._questions = []
         began = time.monotonic()
         replica = self.replica
-        while inputs or replica.has_put_off:
-            inputs = self.carry_out(replica.step_many(inputs, may_put_off=bool(inputs)))
+        outlets = self.outlets
+        for outlet in outlets:
+            outlet.hold()
+        try:
+            while inputs or replica.has_put_off:
+                inputs = self.carry_out(replica.step_many(inputs, may_put_off=bool(inputs)))
+        finally:
+            for outlet in outlets:
+                outlet.flush()
         elapsed = time.monotonic() - began
         if elapsed > self.figures.longest_turn_s:
             self.figures.longest_turn_s = elapsed

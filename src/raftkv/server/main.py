@@ -246,6 +246,7 @@ class _Daemon:
         group = Connections(loop, make, guard)
         group.traffic = driver.figures
         self._groups.append(group)
+        driver.outlets.append(group)
         return group
 
     def _ready(self) -> None:
