@@ -255,19 +255,9 @@ class Driver:
         self._is_scheduled = False
         if self.is_stopping:
             return
-        inputs, self._inputs = self._inputs, []
-        if self._commands:
-            inputs.append(Propose(self._commands, self._tokens))
-            self._commands, self._tokens = [], []
-        if self._reads:
-            inputs.append(Read(self._reads))
-            self._reads = []
-        if self._questions:
-            inputs.append(AskLeases(self._questions))
-            self._questions = []
+        inputs = self._take_inputs()
         began = time.monotonic()
-        replica = self.replica
-        outlets = self.outlets
+        replica, outlets = self.replica, self.outlets
         for outlet in outlets:
             outlet.hold()
         try:
@@ -279,6 +269,19 @@ class Driver:
         elapsed = time.monotonic() - began
         if elapsed > self.figures.longest_turn_s:
             self.figures.longest_turn_s = elapsed
+
+    def _take_inputs(self) -> list[Input]:
+        inputs, self._inputs = self._inputs, []
+        if self._commands:
+            inputs.append(Propose(self._commands, self._tokens))
+            self._commands, self._tokens = [], []
+        if self._reads:
+            inputs.append(Read(self._reads))
+            self._reads = []
+        if self._questions:
+            inputs.append(AskLeases(self._questions))
+            self._questions = []
+        return inputs
 
     def feed(self, happened: Input) -> None:
         """Take one input in the next turn."""
