@@ -173,8 +173,7 @@ class Driver:
         self.outlets: list[Outlet] = []
         """Written to at the end of each turn: an answer need not wait for another one."""
         self.is_stopping = False
-        self._watchdog = Watchdog()
-        self._space = Space(data_dir.paths(config))
+        self._watchdog, self._space = Watchdog(), Space(data_dir.paths(config))
 
     # --- life -------------------------------------------------------------------------------
 
