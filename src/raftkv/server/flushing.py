@@ -23,7 +23,7 @@ from raftkv.replica.inputs import Synced
 from raftkv.server.commit_times import CommitTimes
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
-from raftkv.server.pace import Pace
+from raftkv.server.pace import Pace, forget_steps
 from raftkv.values import Index
 
 if TYPE_CHECKING:
@@ -35,13 +35,6 @@ FLUSH_ROWS: Final = 128
 """So many rows, or a commit, are worth waking the flush thread; a node of v2 that is set again
 meanwhile is written once.
 """
-FORGET_STEPS_BUSY: Final = 256
-FORGET_STEPS_QUIET: Final = 4096
-"""Rows forgotten (or keys without any) per flush after a compaction, while clients write and while
-they do not. Twice as many as are written come on top: forgetting is never slower than writing.
-"""
-FORGET_BACKLOG_MAX: Final = 2
-"""Batches that the flush thread has not begun: with more, forgetting waits for it."""
 HASH_SLICE_ROWS: Final = 1000
 HASH_SLICE_BYTES: Final = 4 << 20
 VIEW_RETRY_S: Final = 0.05
@@ -106,9 +99,9 @@ class Flushing:
         now = driver.loop.time()
         commit = self._is_commit_due(now) or bool(self._when_committed)
         if machine.kv.may_forget and not driver.traffic.is_installing:
-            if self.thread.backlog <= FORGET_BACKLOG_MAX:
-                steps = FORGET_STEPS_BUSY if self._forget_pace.is_busy(now) else FORGET_STEPS_QUIET
-                steps += 2 * machine.unflushed_count
+            is_busy = self._forget_pace.is_busy(now)
+            steps = forget_steps(self.thread.backlog, machine.unflushed_count, is_busy=is_busy)
+            if steps:
                 self._forgotten += machine.kv.forget_slice(steps)
         elif self._when_forgotten and not self._forgotten and not machine.kv.has_garbage:
             waiting, self._when_forgotten = self._when_forgotten, []

@@ -1,13 +1,17 @@
-"""How fast snapshots travel."""
+"""How fast snapshots travel, and compactions forget."""
 
 from __future__ import annotations
 
 from raftkv.server.pace import (
     BUSY_BATCHES_PER_S,
     BUSY_BYTES_PER_S,
+    FORGET_BACKLOG_MAX,
+    FORGET_STEPS_BUSY,
+    FORGET_STEPS_QUIET,
     JUDGED_EVERY_S,
     QUIET_BYTES_PER_S,
     Pace,
+    forget_steps,
 )
 
 
@@ -25,3 +29,13 @@ def test_clients_come_first() -> None:
     assert pace.read_bytes_per_s(10.0 + JUDGED_EVERY_S) == QUIET_BYTES_PER_S
     applied += int(BUSY_BATCHES_PER_S * JUDGED_EVERY_S) + 1
     assert pace.read_bytes_per_s(10.0 + 2 * JUDGED_EVERY_S) == BUSY_BYTES_PER_S
+
+
+def test_forgetting_is_small_beside_writes_and_never_slower_than_they_are() -> None:
+    assert forget_steps(0, 0, is_busy=False) == FORGET_STEPS_QUIET
+    assert forget_steps(FORGET_BACKLOG_MAX, 0, is_busy=True) == FORGET_STEPS_BUSY
+    assert forget_steps(0, 5000, is_busy=True) >= 2 * 5000
+
+
+def test_forgetting_waits_for_the_flush_thread() -> None:
+    assert forget_steps(FORGET_BACKLOG_MAX + 1, 5000, is_busy=False) == 0
