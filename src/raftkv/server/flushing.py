@@ -1,7 +1,7 @@
 """From the state in memory to the backend: flushes, forgetting, snapshots' views, defragmentation.
 
-Rows go to the flush thread in slices; now and then (``commit_times``) a transaction ends, together
-with the applied index that it belongs to. What must be read from the backend as one state (a snapshot, a
+Rows go to the flush thread in slices; every ``COMMIT_EVERY_S`` a transaction ends, together with
+the applied index that it belongs to. What must be read from the backend as one state (a snapshot, a
 checksum) asks for a commit and gets a view of it.
 """
 
@@ -20,7 +20,6 @@ from raftkv.api.host import SnapshotSource
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
-from raftkv.server.commit_times import CommitTimes
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
 from raftkv.server.pace import Pace, forget_steps
@@ -35,6 +34,8 @@ FLUSH_ROWS: Final = 128
 """So many rows, or a commit, are worth waking the flush thread; a node of v2 that is set again
 meanwhile is written once.
 """
+COMMIT_EVERY_S: Final = 0.3
+"""The transaction ends this often; what is not in it is replayed from the log after a crash."""
 HASH_SLICE_ROWS: Final = 1000
 HASH_SLICE_BYTES: Final = 4 << 20
 VIEW_RETRY_S: Final = 0.05
@@ -68,7 +69,7 @@ class Flushing:
         self._forgotten: list[int] = []
         self._forget_pace = self._new_pace()
         self._committed_index = applied
-        self._commit_times = CommitTimes()
+        self._next_commit = 0.0
         self._when_forgotten: list[Callable[[], None]] = []
         self._when_committed: list[Callable[[], None]] = []
         self._defragmenting: Callable[[ApiError | None], None] | None = None
@@ -97,7 +98,7 @@ class Flushing:
         driver.loop.call_later(FLUSH_EVERY_S, self._timer)
         machine = driver.machine
         now = driver.loop.time()
-        commit = self._is_commit_due(now) or bool(self._when_committed)
+        commit = now >= self._next_commit or bool(self._when_committed)
         if machine.kv.may_forget and not driver.traffic.is_installing:
             is_busy = self._forget_pace.is_busy(now)
             steps = forget_steps(self.thread.backlog, machine.unflushed_count, is_busy=is_busy)
@@ -115,13 +116,6 @@ class Flushing:
             or self._when_committed
         ):
             self.flush(commit=commit)
-
-    def _is_commit_due(self, now: float) -> bool:
-        if not self._commit_times.should_look(now):
-            return False
-        if self._driver.machine.unflushed_count:
-            self.flush(commit=False)  # tells how much it is
-        return self._commit_times.is_due(now)
 
     def flush(self, *, commit: bool) -> None:
         """Hand rows to the flush thread; with ``commit`` they become durable as one state."""
@@ -142,11 +136,9 @@ class Flushing:
         # After the rows themselves: one of them may not be in the backend yet.
         others += [(Table.ROWS, i.to_bytes(8, "big"), None) for i in self._forgotten]
         self._forgotten = []
-        size = sum([len(row) for _, row in rows]) + sum([len(row) for _, _, row in others if row])
-        self._commit_times.note_written(len(rows) + len(others), size)
         batch = FlushBatch(rows, others)
         if commit:
-            self._commit_times.note_commit(driver.loop.time())
+            self._next_commit = driver.loop.time() + COMMIT_EVERY_S
             applied = driver.replica.applied_index
             state = driver.replica.encode_state()
             others += meta_rows(applied, driver.replica.applied_term, state, machine)

@@ -202,11 +202,12 @@ def test_leaders_are_elected_and_observed(cluster: TlsCluster) -> None:
             one, two = (AsyncElection(client, b"election", 5) for _ in range(2))
             await one.campaign(b"one")
             seen: list[bytes] = []
-            has_proclaimed = asyncio.Event()
+            has_begun, has_proclaimed = asyncio.Event(), asyncio.Event()
 
             async def observe() -> None:
                 async for leader in AsyncElection(client, b"election").observe():
                     seen.append(leader.value)
+                    has_begun.set()
                     if leader.value == b"one again":
                         has_proclaimed.set()
                     if leader.value == b"two":
@@ -217,6 +218,7 @@ def test_leaders_are_elected_and_observed(cluster: TlsCluster) -> None:
             leader = await one.leader()
             assert leader is not None
             assert leader.value == b"one"
+            await asyncio.wait_for(has_begun.wait(), 10)
             await one.proclaim(b"one again")
             await asyncio.wait_for(has_proclaimed.wait(), 10)
             await one.resign()
