@@ -99,11 +99,10 @@ class Flushing:
         machine = driver.machine
         now = driver.loop.time()
         commit = now >= self._next_commit or bool(self._when_committed)
+        is_busy = self._forget_pace.is_busy(now)  # always asked: it judges since it was last asked
         if machine.kv.may_forget and not driver.traffic.is_installing:
-            is_busy = self._forget_pace.is_busy(now)
             steps = forget_steps(self.thread.backlog, machine.unflushed_count, is_busy=is_busy)
-            if steps:
-                self._forgotten += machine.kv.forget_slice(steps)
+            self._forgotten += machine.kv.forget_slice(steps)
         elif self._when_forgotten and not self._forgotten and not machine.kv.has_garbage:
             waiting, self._when_forgotten = self._when_forgotten, []
             self._when_committed += waiting
