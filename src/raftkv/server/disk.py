@@ -190,6 +190,10 @@ class FlushBatch:
     rows: list[tuple[bytes, bytes]] = field(default_factory=list)
     """New revisions, ascending."""
     others: list[RowWrite] = field(default_factory=list)
+    deleted: Sequence[int] = ()
+    """Row ids that go, after the rows above, among which they may be. Numbers, because a batch
+    lives until the commit: thousands of tuples would wake Python's collector of cycles.
+    """
     events: Sequence[EventV2] = ()
     """Of v2; their rows are made by the thread, because it takes milliseconds."""
     done: Callable[[], None] | None = None
@@ -266,6 +270,7 @@ class FlushThread(_Worker):
             if twin is not None:
                 twin.follow_rows(slice_rows)
         others = [*batch.others, *_event_rows(batch.events)]
+        others += [(Table.ROWS, row_id.to_bytes(8, "big"), None) for row_id in batch.deleted]
         if others:
             self._environment.write_rows(others)
             if twin is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from crc32c import crc32c
@@ -23,6 +23,7 @@ from raftkv.replica.inputs import Synced
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
 from raftkv.server.pace import Pace, forget_steps
+from raftkv.store.garbage_rows import GarbageRows
 from raftkv.values import Index
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ FLUSH_ROWS: Final = 128
 """So many rows, or a commit, are worth waking the flush thread; a node of v2 that is set again
 meanwhile is written once.
 """
+DELETED_PER_STEP: Final = 4
+"""Deleting a row in the order of the rows is cheaper than finding that the index may forget it."""
+GARBAGE_ROWS_MAX: Final = 1 << 20
+"""Eight bytes for each are held; and one compaction after the other must not put off deletion."""
 COMMIT_EVERY_S: Final = 0.3
 """The transaction ends this often; what is not in it is replayed from the log after a crash."""
 HASH_SLICE_ROWS: Final = 1000
@@ -66,7 +71,9 @@ class Flushing:
         self.thread = FlushThread(driver.environment, notify_fd, self._durations)
         self._flushing: deque[tuple[list[int], Index]] = deque()
         self._uncommitted_rows: list[int] = []
-        self._forgotten: list[int] = []
+        self._garbage = GarbageRows()
+        self._written_count = 0
+        """As of the last step that a compaction took."""
         self._forget_pace = self._new_pace()
         self._committed_index = applied
         self._next_commit = 0.0
@@ -97,45 +104,60 @@ class Flushing:
             return
         driver.loop.call_later(FLUSH_EVERY_S, self._timer)
         machine = driver.machine
+        is_clean = not (self._garbage or machine.kv.has_garbage)
         now = driver.loop.time()
         commit = now >= self._next_commit or bool(self._when_committed)
         is_busy = self._forget_pace.is_busy(now)  # always asked: it judges since it was last asked
-        if machine.kv.may_forget and not driver.traffic.is_installing:
-            steps = forget_steps(self.thread.backlog, machine.unflushed_count, is_busy=is_busy)
-            self._forgotten += machine.kv.forget_slice(steps)
-        elif self._when_forgotten and not self._forgotten and not machine.kv.has_garbage:
+        deleted = [] if self._is_other_backend_coming else self._forget(is_busy=is_busy)
+        if self._when_forgotten and is_clean:
             waiting, self._when_forgotten = self._when_forgotten, []
             self._when_committed += waiting
             commit = True
         if (
             machine.unflushed_count >= FLUSH_ROWS
             or (commit and machine.has_unflushed)
-            or self._forgotten
+            or deleted
             or (commit and driver.replica.applied_index > self._committed_index)
             or self._when_committed
         ):
-            self.flush(commit=commit)
+            self.flush(commit=commit, deleted=deleted)
 
-    def flush(self, *, commit: bool) -> None:
+    @property
+    def _is_other_backend_coming(self) -> bool:
+        """Nothing may go to the present one."""
+        return self._driver.traffic.is_installing or self._is_swapping
+
+    def _forget(self, *, is_busy: bool) -> list[int]:
+        """One slice of what compactions left to do: in the index, or else the row ids to be
+        deleted now.
+        """
+        kv, figures = self._driver.machine.kv, self._driver.figures
+        before = self._written_count
+        self._written_count = figures.puts + figures.deletes + self._driver.machine.unflushed_count
+        written = max(self._written_count - before, 0)  # rows of v2 are counted until they go
+        steps = forget_steps(self.thread.backlog, written, is_busy=is_busy)
+        if not kv.may_forget or len(self._garbage) >= GARBAGE_ROWS_MAX:
+            return self._garbage.take(steps * DELETED_PER_STEP)
+        self._garbage.add(kv.forget_slice(steps))
+        return []
+
+    def flush(self, *, commit: bool, deleted: Sequence[int] = ()) -> None:
         """Hand rows to the flush thread; with ``commit`` they become durable as one state."""
         driver = self._driver
-        if driver.traffic.is_installing or self._is_swapping:
+        if self._is_other_backend_coming:
             return
         machine = driver.machine
         unflushed = machine.take_unflushed()
         rows = [(change.row_id.to_bytes(8, "big"), change.row) for change in unflushed.rows]
         self._uncommitted_rows.extend(change.row_id for change in unflushed.rows)
-        deleted = sum(change.row_id & 1 for change in unflushed.rows)
-        driver.figures.deletes += deleted
-        driver.figures.puts += len(rows) - deleted
+        tombstones = sum(change.row_id & 1 for change in unflushed.rows)
+        driver.figures.deletes += tombstones
+        driver.figures.puts += len(rows) - tombstones
         others: list[RowWrite] = [
             (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
         ]
         others += unflushed.others
-        # After the rows themselves: one of them may not be in the backend yet.
-        others += [(Table.ROWS, i.to_bytes(8, "big"), None) for i in self._forgotten]
-        self._forgotten = []
-        batch = FlushBatch(rows, others)
+        batch = FlushBatch(rows, others, deleted)
         if commit:
             self._next_commit = driver.loop.time() + COMMIT_EVERY_S
             applied = driver.replica.applied_index
@@ -229,7 +251,7 @@ class Flushing:
     def use_backend(self, environment: Environment, applied: Index) -> None:
         """Go on from an installed snapshot's backend, which the driver has opened."""
         self._uncommitted_rows = []
-        self._forgotten = []
+        self._garbage = GarbageRows()  # the installed state is forgotten from its beginning
         self._committed_index = applied
         self._restart_thread(environment)
 

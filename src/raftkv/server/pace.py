@@ -12,17 +12,17 @@ QUIET_BYTES_PER_S: Final = 256 << 20
 BUSY_BATCHES_PER_S: Final = 200
 """Where syncs take five milliseconds, more than two hundred batches a second is all there can be."""
 JUDGED_EVERY_S: Final = 0.5
-FORGET_STEPS_BUSY: Final = 256
-FORGET_STEPS_QUIET: Final = 4096
+FORGET_STEPS_BUSY: Final = 64
+FORGET_STEPS_QUIET: Final = 2048
 FORGET_BACKLOG_MAX: Final = 2
 
 
 def forget_steps(backlog: int, written: int, *, is_busy: bool) -> int:
-    """How many rows (or keys without any) a compaction may forget with this flush; 0 for none.
+    """How many rows (or keys without any) a compaction may forget in one step; 0 for none.
 
     Args:
         backlog: batches that the flush thread has not begun: when it is behind, it comes first.
-        written: rows since the last flush; twice as many are forgotten besides, so that no
+        written: rows since the last step; twice as many are forgotten besides, so that no
             compaction is slower than what it has to follow.
         is_busy: clients write.
     """
