@@ -87,10 +87,14 @@ class Process:
 
     def read_metric(self, name: str) -> int:
         """A whole number that this member (of raftkv) shows."""
-        with urllib.request.urlopen(f"{self.client_url}/metrics", timeout=5) as answer:
-            found = re.search(rb"^%s (\d+)$" % name.encode(), answer.read(), re.MULTILINE)
+        return int(self.read_number(name))
+
+    def read_number(self, name: str) -> float:
+        """Any number that it shows."""
+        with urllib.request.urlopen(f"{self.client_url}/metrics", timeout=10) as answer:
+            found = re.search(rb"^%s (\S+)$" % name.encode(), answer.read(), re.MULTILINE)
         assert found is not None
-        return int(found[1])
+        return float(found[1])
 
     def resident_bytes(self, *, own: bool = False) -> int:
         """Memory that this process has now; ``own``: without pages of files."""

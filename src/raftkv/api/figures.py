@@ -28,16 +28,20 @@ LATEST_MAX: Final = 64
 class Histogram:
     """Observations in buckets, as Prometheus wants them."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("bounds", "counts", "longest", "total")
 
     def __init__(self, bounds: tuple[float, ...] = DISK_BUCKETS_S) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         """Not cumulative; the last one is what exceeds all bounds."""
         self.total = 0.0
+        self.longest = 0.0
+        """The largest value since a reader has set this to 0."""
 
     def observe(self, value: float) -> None:
         """Count one value."""
+        if value > self.longest:
+            self.longest = value
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 

@@ -201,6 +201,18 @@ FIGURES: Final = (
         "By how much a timer came too late at most, since this was last read.",
         lambda h: h.figures.longest_lag_s,
     ),
+    Figure(
+        "raftkv_log_longest_sync_seconds",
+        "gauge",
+        "The longest sync of the log since this was last read.",
+        lambda h: h.figures.log_sync.longest,
+    ),
+    Figure(
+        "raftkv_backend_longest_commit_seconds",
+        "gauge",
+        "The longest commit of the backend since this was last read.",
+        lambda h: h.figures.backend_commit.longest,
+    ),
 )
 
 
@@ -213,6 +225,7 @@ def render(host: Host) -> bytes:
         lines.append(f"{figure.name} {_text(figure.value(host))}")
     figures.longest_turn_s = 0.0
     figures.longest_lag_s = 0.0
+    figures.log_sync.longest = figures.backend_commit.longest = 0.0
     lines += _labelled(host)
     lines += _histogram(
         "etcd_disk_wal_fsync_duration_seconds", "Syncs of the log.", [("", figures.log_sync)]

@@ -109,12 +109,13 @@ def has_member(config: Config) -> bool:
 
 
 def exchange_stores(member: Path, new: Path) -> None:
-    """Put another store in the place of ``store``, which becomes ``store.old``; durable at once."""
+    """Put another store in the place of ``store``, which becomes ``store.old``; durable once the
+    directory is synced.
+    """
     old, store = member / "store.old", member / "store"
     shutil.rmtree(old, ignore_errors=True)
     store.rename(old)
     new.rename(store)
-    sync_directory(member)
 
 
 def make_private(config: Config) -> None:

@@ -25,6 +25,7 @@ from raftkv.backend.errors import NoSpaceError as BackendNoSpaceError
 from raftkv.backend.schema import Table
 from raftkv.backend.twin import Twin
 from raftkv.log.errors import NoSpaceError
+from raftkv.log.segment import sync_directory
 from raftkv.log.wal import Wal
 from raftkv.replica.effects import Persist
 from raftkv.replica.machine import Machine
@@ -203,8 +204,18 @@ class FlushBatch:
 class FlushThread(_Worker):
     """The one writer of the backend, and of its copy while it is defragmented."""
 
-    def __init__(self, environment: Environment, notify_fd: int, durations: Histogram) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        notify_fd: int,
+        durations: Histogram,
+        renamed_in: Path | None = None,
+    ) -> None:
+        """Not started; ``renamed_in`` is synced before the first commit: the store came to its
+        place by a name there.
+        """
         super().__init__("raftkv-flush", notify_fd)
+        self._renamed_in = renamed_in
         self._environment = environment
         self._queue: deque[FlushBatch] = deque()
         self._durations = durations
@@ -276,6 +287,9 @@ class FlushThread(_Worker):
             if twin is not None:
                 twin.follow(others)
         if batch.done is not None:
+            if self._renamed_in is not None:
+                sync_directory(self._renamed_in)
+                self._renamed_in = None
             started = time.monotonic()
             self._environment.commit()
             self._durations.observe(time.monotonic() - started)

@@ -1,8 +1,8 @@
 """From the state in memory to the backend: flushes, forgetting, snapshots' views, defragmentation.
 
-Rows go to the flush thread in slices; every ``COMMIT_EVERY_S`` a transaction ends, together with
-the applied index that it belongs to. What must be read from the backend as one state (a snapshot, a
-checksum) asks for a commit and gets a view of it.
+Rows go to the flush thread in slices; now and then (``commit_times``) a transaction ends, together
+with the applied index that it belongs to. What must be read from the backend as one state (a
+snapshot, a checksum) asks for a commit and gets a view of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from crc32c import crc32c
@@ -20,6 +21,7 @@ from raftkv.api.host import SnapshotSource
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
+from raftkv.server.commit_times import CommitTimes
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
 from raftkv.server.pace import Pace, forget_steps
@@ -39,8 +41,6 @@ DELETED_PER_STEP: Final = 4
 """Deleting a row in the order of the rows is cheaper than finding that the index may forget it."""
 GARBAGE_ROWS_MAX: Final = 1 << 20
 """Eight bytes for each are held; and one compaction after the other must not put off deletion."""
-COMMIT_EVERY_S: Final = 0.3
-"""The transaction ends this often; what is not in it is replayed from the log after a crash."""
 HASH_SLICE_ROWS: Final = 1000
 HASH_SLICE_BYTES: Final = 4 << 20
 VIEW_RETRY_S: Final = 0.05
@@ -76,7 +76,7 @@ class Flushing:
         """As of the last step that a compaction took."""
         self._forget_pace = self._new_pace()
         self._committed_index = applied
-        self._next_commit = 0.0
+        self._commit_times = CommitTimes()
         self._when_forgotten: list[Callable[[], None]] = []
         self._when_committed: list[Callable[[], None]] = []
         self._defragmenting: Callable[[ApiError | None], None] | None = None
@@ -106,7 +106,8 @@ class Flushing:
         machine = driver.machine
         is_clean = not (self._garbage or machine.kv.has_garbage)
         now = driver.loop.time()
-        commit = now >= self._next_commit or bool(self._when_committed)
+        is_due = self._commit_times.is_due(now, machine.unflushed_count)
+        commit = is_due or bool(self._when_committed)
         is_busy = self._forget_pace.is_busy(now)  # always asked: it judges since it was last asked
         deleted = [] if self._is_other_backend_coming else self._forget(is_busy=is_busy)
         if self._when_forgotten and is_clean:
@@ -157,9 +158,13 @@ class Flushing:
             (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
         ]
         others += unflushed.others
+        size = sum([len(row) for _, row in rows]) + sum([len(row) for _, _, row in others if row])
+        self._commit_times.note_written(len(rows) + len(others), size)
+        if deleted:
+            self._commit_times.note_deleted()
         batch = FlushBatch(rows, others, deleted)
         if commit:
-            self._next_commit = driver.loop.time() + COMMIT_EVERY_S
+            self._commit_times.note_commit(driver.loop.time())
             applied = driver.replica.applied_index
             state = driver.replica.encode_state()
             others += meta_rows(applied, driver.replica.applied_term, state, machine)
@@ -255,8 +260,8 @@ class Flushing:
         self._committed_index = applied
         self._restart_thread(environment)
 
-    def _restart_thread(self, environment: Environment) -> None:
-        self.thread = FlushThread(environment, self._notify_fd, self._durations)
+    def _restart_thread(self, environment: Environment, renamed_in: Path | None = None) -> None:
+        self.thread = FlushThread(environment, self._notify_fd, self._durations, renamed_in)
         self.thread.start()
         self.used_bytes = environment.used_bytes()
 
@@ -311,16 +316,24 @@ class Flushing:
             self._defragmenting = done  # it was lost just now: ``_copied`` hears of it
             return
         driver = self._driver
-        before = driver.environment.size_bytes()
+        original = driver.environment
+        before = original.size_bytes()
         self.thread.stop()
         self.thread.close_twin()
         driver.view.view.close()
-        driver.environment.close()
         member = paths(driver.config)[0]
         exchange_stores(member, member / "store.defrag")
         environment = Environment(member / "store")
         driver.reopen(environment, StoreView(environment.view()))
-        self._restart_thread(environment)
-        driver.loop.run_in_executor(None, shutil.rmtree, member / "store.old", True)
+        self._restart_thread(environment, member)
+
+        def drop() -> None:  # some milliseconds for each gigabyte that was read
+            original.close()
+            shutil.rmtree(member / "store.old", ignore_errors=True)
+
+        def drop_aside() -> None:  # not before the exchange is durable, by the first commit
+            driver.loop.run_in_executor(None, drop)
+
+        self._when_committed.append(drop_aside)
         _LOG.info("defragmented: %d bytes before, %d after", before, environment.size_bytes())
         done(None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from raftkv.api.v3_watch import WatchStream
 from raftkv.backend.environment import Environment
 from raftkv.backend.errors import StorageError
+from raftkv.log.segment import sync_directory
 from raftkv.raft.messages import Snapshot
 from raftkv.replica.effects import InstallSnapshot, SendSnapshot
 from raftkv.replica.inputs import PeerMessage, SnapshotInstalled, SnapshotSent
@@ -179,6 +180,7 @@ class SnapshotTraffic:
         driver.view.view.close()
         driver.environment.close()
         exchange_stores(member, member / "store.next")
+        sync_directory(member)
         environment = Environment(member / "store")
         view = StoreView(environment.view())
         machine, applied, term, state = load_machine(view)

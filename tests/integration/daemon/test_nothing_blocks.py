@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -44,10 +43,7 @@ def fill(client: Client, count: int) -> None:
 
 def longest_lag_s(member: Process) -> float:
     """Since it was last asked."""
-    with urllib.request.urlopen(f"{member.client_url}/metrics", timeout=10) as answer:
-        found = re.search(rb"^raftkv_loop_longest_lag_seconds (\S+)$", answer.read(), re.MULTILINE)
-    assert found is not None
-    return float(found[1])
+    return member.read_number("raftkv_loop_longest_lag_seconds")
 
 
 def test_no_request_costs_the_leader_its_place(tmp_path: Path) -> None:
