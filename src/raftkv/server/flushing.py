@@ -1,8 +1,8 @@
 """From the state in memory to the backend: flushes, forgetting, snapshots' views, defragmentation.
 
-Rows go to the flush thread in slices; now and then (``commit_times``) a transaction ends, together
-with the applied index that it belongs to. What must be read from the backend as one state (a
-snapshot, a checksum) asks for a commit and gets a view of it.
+Rows go to the flush thread in slices; every ``COMMIT_EVERY_S`` a transaction ends, together with
+the applied index that it belongs to. What must be read from the backend as one state (a snapshot, a
+checksum) asks for a commit and gets a view of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from raftkv.api.host import SnapshotSource
 from raftkv.backend.environment import Environment, RowWrite
 from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
-from raftkv.server.commit_times import CommitTimes
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
 from raftkv.server.pace import Pace, forget_steps
@@ -41,6 +40,8 @@ DELETED_PER_STEP: Final = 4
 """Deleting a row in the order of the rows is cheaper than finding that the index may forget it."""
 GARBAGE_ROWS_MAX: Final = 1 << 20
 """Eight bytes for each are held; and one compaction after the other must not put off deletion."""
+COMMIT_EVERY_S: Final = 0.3
+"""The transaction ends this often; what is not in it is replayed from the log after a crash."""
 HASH_SLICE_ROWS: Final = 1000
 HASH_SLICE_BYTES: Final = 4 << 20
 VIEW_RETRY_S: Final = 0.05
@@ -76,7 +77,7 @@ class Flushing:
         """As of the last step that a compaction took."""
         self._forget_pace = self._new_pace()
         self._committed_index = applied
-        self._commit_times = CommitTimes()
+        self._next_commit = 0.0
         self._when_forgotten: list[Callable[[], None]] = []
         self._when_committed: list[Callable[[], None]] = []
         self._defragmenting: Callable[[ApiError | None], None] | None = None
@@ -106,8 +107,7 @@ class Flushing:
         machine = driver.machine
         is_clean = not (self._garbage or machine.kv.has_garbage)
         now = driver.loop.time()
-        is_due = self._commit_times.is_due(now, machine.unflushed_count)
-        commit = is_due or bool(self._when_committed)
+        commit = now >= self._next_commit or bool(self._when_committed)
         is_busy = self._forget_pace.is_busy(now)  # always asked: it judges since it was last asked
         deleted = [] if self._is_other_backend_coming else self._forget(is_busy=is_busy)
         if self._when_forgotten and is_clean:
@@ -158,13 +158,9 @@ class Flushing:
             (Table.V2, number.to_bytes(8, "big"), row) for number, row in unflushed.v2.items()
         ]
         others += unflushed.others
-        size = sum([len(row) for _, row in rows]) + sum([len(row) for _, _, row in others if row])
-        self._commit_times.note_written(len(rows) + len(others), size)
-        if deleted:
-            self._commit_times.note_deleted()
         batch = FlushBatch(rows, others, deleted)
         if commit:
-            self._commit_times.note_commit(driver.loop.time())
+            self._next_commit = driver.loop.time() + COMMIT_EVERY_S
             applied = driver.replica.applied_index
             state = driver.replica.encode_state()
             others += meta_rows(applied, driver.replica.applied_term, state, machine)
