@@ -87,14 +87,18 @@ class Process:
 
     def read_metric(self, name: str) -> int:
         """A whole number that this member (of raftkv) shows."""
-        return int(self.read_number(name))
+        return int(self._shown(name, rb"\d+", timeout_s=5))
 
     def read_number(self, name: str) -> float:
-        """Any number that it shows."""
-        with urllib.request.urlopen(f"{self.client_url}/metrics", timeout=10) as answer:
-            found = re.search(rb"^%s (\S+)$" % name.encode(), answer.read(), re.MULTILINE)
+        """Any number that it shows, also while it is busy."""
+        return float(self._shown(name, rb"\S+", timeout_s=10))
+
+    def _shown(self, name: str, pattern: bytes, *, timeout_s: float) -> bytes:
+        with urllib.request.urlopen(f"{self.client_url}/metrics", timeout=timeout_s) as answer:
+            line = rb"^%s (%s)$" % (name.encode(), pattern)
+            found = re.search(line, answer.read(), re.MULTILINE)
         assert found is not None
-        return float(found[1])
+        return found[1]
 
     def resident_bytes(self, *, own: bool = False) -> int:
         """Memory that this process has now; ``own``: without pages of files."""

@@ -74,7 +74,7 @@ class Flushing:
         self._uncommitted_rows: list[int] = []
         self._garbage = GarbageRows()
         self._written_count = 0
-        """As of the last step that a compaction took."""
+        """Rows, when the timer last looked."""
         self._forget_pace = self._new_pace()
         self._committed_index = applied
         self._next_commit = 0.0

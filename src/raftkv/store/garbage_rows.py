@@ -12,7 +12,7 @@ from bisect import bisect_right
 from typing import Final
 
 BLOCK_ROWS: Final = 1024
-"""A block of this size is sorted in a twentieth of a millisecond; larger ones would be felt."""
+"""A block of this size is sorted in a tenth of a millisecond; larger ones would be felt."""
 
 
 class GarbageRows:
