@@ -47,6 +47,34 @@ def test_file_length(path: Path) -> None:
     assert lines <= FILE_RATCHET.get(name_of(path), FILE_LINES_MAX)
 
 
+def callbacks_of_themselves(tree: ast.AST) -> list[str]:
+    """Functions within functions that name themselves."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    inner = {
+        node
+        for outer in ast.walk(tree)
+        if isinstance(outer, functions)
+        for node in ast.walk(outer)
+        if isinstance(node, functions) and node is not outer
+    }
+    return sorted(
+        f"{function.name} (line {function.lineno})"
+        for function in inner
+        if any(isinstance(n, ast.Name) and n.id == function.name for n in ast.walk(function))
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src/raftkv").rglob("*.py")), ids=name_of)
+def test_no_callback_holds_on_to_itself(path: Path) -> None:
+    """One that outlives a full collection would never be forgotten (ADR 17)."""
+    assert callbacks_of_themselves(ast.parse(path.read_text())) == []
+
+
+def test_a_callback_that_holds_on_to_itself_is_found() -> None:
+    source = "def ask():\n    def step():\n        later(step)\n    step()"
+    assert callbacks_of_themselves(ast.parse(source)) == ["step (line 2)"]
+
+
 def code_lines(node: ast.AST, lines: list[str]) -> int:
     """Lines of a function without its docstring, blank lines and comments."""
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

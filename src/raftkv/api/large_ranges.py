@@ -55,9 +55,9 @@ class _Steps:
 
     def measure(self, then: Callable[[], None]) -> None:
         """Measure everything, then go on."""
-        if self._host.machine.kv is not self._store:
-            self.walk.close()
-            self._fail(TIMEOUT)  # a snapshot took the place of all rows
+        if self.is_lost:
+            self.close()
+            self._fail(TIMEOUT)
         elif self.walk.measure(KEYS_PER_STEP, BYTES_PER_STEP):
             then()
         else:
@@ -71,31 +71,70 @@ class _Steps:
         abort: Callable[[], None],
     ) -> None:
         """Send the rows as they are taken, then finish."""
-        pieces = self.walk.pieces(KEYS_PER_PIECE, BYTES_PER_STEP)
-        waited_s = 0.0
+        _Sending(self._host, self, sink, send, finish, abort).step()
 
-        def step() -> None:
-            nonlocal waited_s
-            gone = self._host.machine.kv is not self._store or waited_s > STALLED_S
-            if gone or not sink.is_open:
-                self.walk.close()
-                if sink.is_open:
-                    abort()
-                return
-            if sink.pending_bytes() > PENDING_BYTES:
-                waited_s += RETRY_S
-                self._host.call_later(RETRY_S, step)
-                return
-            waited_s = 0.0
-            piece = next(pieces, None)
-            if piece is None:
-                self.walk.close()
-                finish()
-                return
-            send(piece)
-            self._host.call_later(0, step)
+    @property
+    def is_lost(self) -> bool:
+        """Whether a snapshot took the place of all rows."""
+        return self._host.machine.kv is not self._store
 
-        step()
+    def close(self) -> None:
+        """Let the store forget again, and forget what was gathered."""
+        self.walk.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        if not self.walk.forget(KEYS_PER_STEP):
+            self._host.call_later(0, self._forget)
+
+
+class _Sending:
+    """The second pass: rows on their way to a client.
+
+    Nothing in it refers to itself, so that the walk ends with the last step: it may be too old for
+    the collector (``server.garbage``).
+    """
+
+    __slots__ = ("_abort", "_finish", "_host", "_pieces", "_send", "_sink", "_steps", "_waited_s")
+
+    def __init__(
+        self,
+        host: Host,
+        steps: _Steps,
+        sink: Sink,
+        send: Callable[[bytes], None],
+        finish: Callable[[], None],
+        abort: Callable[[], None],
+    ) -> None:
+        self._host = host
+        self._steps = steps
+        self._sink = sink
+        self._send = send
+        self._finish = finish
+        self._abort = abort
+        self._pieces = steps.walk.pieces(KEYS_PER_PIECE, BYTES_PER_STEP)
+        self._waited_s = 0.0
+
+    def step(self) -> None:
+        """Send one piece if the client takes it; the loop is free until the next."""
+        sink = self._sink
+        if self._steps.is_lost or self._waited_s > STALLED_S or not sink.is_open:
+            self._steps.close()
+            if sink.is_open:
+                self._abort()
+            return
+        if sink.pending_bytes() > PENDING_BYTES:
+            self._waited_s += RETRY_S
+            self._host.call_later(RETRY_S, self.step)
+            return
+        self._waited_s = 0.0
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._steps.close()
+            self._finish()
+            return
+        self._send(piece)
+        self._host.call_later(0, self.step)
 
 
 class Sink(Protocol):
@@ -118,7 +157,7 @@ def answer(host: Host, call: Call, request: RangeRequest) -> None:
         walk = steps.walk
         writer = call.begin(len(head) + walk.size_bytes + len(walk.tail))
         if writer is None:  # rights changed meanwhile: the call begins anew
-            walk.close()
+            steps.close()
             return
         writer.send(head)
 

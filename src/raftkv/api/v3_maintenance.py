@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, Protocol
 
 from etcdwire import errors
@@ -13,6 +14,7 @@ from raftkv.api.host import Host, SnapshotSource, error_of
 from raftkv.replica.commands import CommandKind, encode_alarm
 from raftkv.replica.effects import Rejected
 from raftkv.store.hashes import KeyValueHash
+from raftkv.store.mvcc import KeyValueStore
 from raftkv.values import NO_MEMBER, MemberId
 
 API_VERSION: Final = "3.4.23"
@@ -87,26 +89,25 @@ def _list_alarms(host: Host, call: Call, request: m.AlarmRequest) -> None:
 def hash_kv(host: Host, call: Call, data: bytes) -> None:
     """HashKV: of this member's rows, in slices."""
     request = decode(m.HashKVRequest, data)
-    work = KeyValueHash(host.machine.kv, request.revision)
     store = host.machine.kv
+    _hash_slice(host, call, store, KeyValueHash(store, request.revision))
 
-    def step() -> None:
-        try:
-            if host.machine.kv is not store:
-                call.fail(errors.TIMEOUT)  # a snapshot took the place of all rows
-            elif work.step():
-                header = m.ResponseHeader(
-                    host.cluster_id, host.member_id, host.machine.kv.revision, host.term
-                )
-                # etcd says -1 before the first compaction
-                compacted = work.compact_revision or -1
-                call.ok(encode(m.HashKVResponse(header, work.value, compacted)))
-            else:
-                host.call_later(0, step)
-        except errors.ApiError as error:
-            call.fail(error)
 
-    step()
+def _hash_slice(host: Host, call: Call, store: KeyValueStore, work: KeyValueHash) -> None:
+    try:
+        if host.machine.kv is not store:
+            call.fail(errors.TIMEOUT)  # a snapshot took the place of all rows
+        elif work.step():
+            header = m.ResponseHeader(
+                host.cluster_id, host.member_id, host.machine.kv.revision, host.term
+            )
+            # etcd says -1 before the first compaction
+            compacted = work.compact_revision or -1
+            call.ok(encode(m.HashKVResponse(header, work.value, compacted)))
+        else:
+            host.call_later(0, partial(_hash_slice, host, call, store, work))
+    except errors.ApiError as error:
+        call.fail(error)
 
 
 def hash_backend(host: Host, call: Call, data: bytes) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -228,24 +229,25 @@ class Flushing:
             if table is not Table.META
             for key, row in view.scan(table)
         )
-        crc = 0
 
-        def step() -> None:
-            nonlocal crc
-            parts: list[bytes] = []
-            size = 0
-            for row in rows:
-                parts.append(row)
-                size += len(row)
-                if len(parts) >= HASH_SLICE_ROWS or size >= HASH_SLICE_BYTES:
-                    crc = crc32c(b"".join(parts), crc)
-                    self._driver.call_later(0, step)
-                    return
+        def finished(crc: int) -> None:
             view.close()
             self._view_closed()
-            done(crc32c(b"".join(parts), crc))
+            done(crc)
 
-        step()
+        self._hash_slice(rows, 0, finished)
+
+    def _hash_slice(self, rows: Iterator[bytes], crc: int, done: Callable[[int], None]) -> None:
+        parts: list[bytes] = []
+        size = 0
+        for row in rows:
+            parts.append(row)
+            size += len(row)
+            if len(parts) >= HASH_SLICE_ROWS or size >= HASH_SLICE_BYTES:
+                crc = crc32c(b"".join(parts), crc)
+                self._driver.call_later(0, partial(self._hash_slice, rows, crc, done))
+                return
+        done(crc32c(b"".join(parts), crc))
 
     # --- another backend --------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import chain, islice
@@ -45,7 +46,8 @@ class RangeWalk(ABC):
         self._request = request
         self.revision = request.revision if request.revision > 0 else store.revision
         self._cursor: bytes | None = request.key
-        self._row_ids: list[int] = []
+        self._row_ids = array("q")
+        """Of the rows in the answer, in order. A million of them are one object: forgotten at once."""
         self._matched = 0
         """Keys that would be in the answer, were there no limit."""
         self._is_closed = False
@@ -60,6 +62,10 @@ class RangeWalk(ABC):
         if not self._is_closed:
             self._is_closed = True
             self._store.walkers -= 1
+
+    def forget(self, keys_max: int) -> bool:  # noqa: ARG002 - a sorted walk has more
+        """After closing, let go of what some more keys left behind; whether that were all."""
+        return True
 
     @abstractmethod
     def measure(self, keys_max: int, bytes_max: int) -> bool:
@@ -147,6 +153,7 @@ class _SortedWalk(RangeWalk):
         self._run: list[tuple[Any, int]] = []
         """(what to sort by, row id) of this step's keys."""
         self._runs: list[list[tuple[Any, int]]] = []
+        """Of all steps; emptied while they are merged."""
         self._merged: Iterator[tuple[Any, int]] | None = None
 
     def measure(self, keys_max: int, bytes_max: int) -> bool:
@@ -167,6 +174,12 @@ class _SortedWalk(RangeWalk):
                 return False
         return seen < keys_max
 
+    def forget(self, keys_max: int) -> bool:
+        self._merged = None
+        while self._runs and keys_max > 0:
+            keys_max -= len(self._runs.pop()) or 1
+        return not self._runs
+
     def _gather(self, keys_max: int, bytes_max: int) -> None:
         is_all = self._visit(keys_max, bytes_max)
         order = order_of(self._request)
@@ -183,7 +196,6 @@ class _SortedWalk(RangeWalk):
             self._merged = chain.from_iterable(runs)
         else:
             self._merged = heapq.merge(*runs, key=itemgetter(0), reverse=is_reversed)
-        self._runs = []
 
     def _take(self, row_id: int) -> int:
         row = self._store.row(row_id)

@@ -86,6 +86,10 @@ def works(client: Client, endpoint: str) -> dict[str, Callable[[], object]]:
         by_value = m.RangeRequest(b"key/", b"key0", sort_target=m.SortTarget.VALUE, keys_only=True)
         assert ask(by_value).count == KEYS
 
+    def read_first() -> None:
+        by_value = m.RangeRequest(b"key/", b"key0", 1, sort_target=m.SortTarget.VALUE)
+        assert len(ask(by_value).kvs) == 1
+
     def read_json() -> None:
         question = {"key": "a2V5Lw==", "range_end": "a2V5MA=="}
         call = urllib.request.Request(f"{endpoint}/v3/kv/range", json.dumps(question).encode())
@@ -129,6 +133,7 @@ def works(client: Client, endpoint: str) -> dict[str, Callable[[], object]]:
     return {
         "range over all keys": read_all,
         "the same sorted by their values": read_sorted,
+        "the first of them by its value": read_first,
         "the same as JSON": read_json,
         "count of all keys": count,
         "HashKV": client.hash_kv,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 from etcdwire import messages as m
 from etcdwire.protobuf import decode, encode
 from raftkv.api import large_ranges
 from raftkv.api.access import Caller
 from raftkv.api.large_ranges import RangeStream
+from raftkv.store.range_walk import RangeWalk
 from tests.kit.one_member import Answer, OneMember, Stream
 
 KEYS = 12_000
@@ -44,6 +47,30 @@ def test_a_large_range_takes_many_turns_and_says_its_length_first() -> None:
     assert not found.more
     assert turns > KEYS // large_ranges.KEYS_PER_STEP
     assert member.machine.kv.walkers == 0
+
+
+def test_a_sorted_range_forgets_in_many_turns_what_its_limit_left() -> None:
+    member = filled()
+    answer = member.call("Range", m.RangeRequest(b"k", b"l", 1, sort_target=m.SortTarget.VALUE))
+    while answer.body is None:
+        member.run_later()
+    turns = 0
+    while member.later:
+        member.run_later()
+        turns += 1
+    assert turns > 5
+
+
+def test_nothing_of_a_large_range_waits_for_the_collector() -> None:
+    member = filled()
+    gc.collect()
+    gc.disable()
+    try:
+        for target in m.SortTarget:
+            ask(member, m.RangeRequest(b"k", b"l", sort_target=target))
+        assert [found for found in gc.get_objects() if isinstance(found, RangeWalk)] == []
+    finally:
+        gc.enable()
 
 
 def test_a_small_range_of_a_large_store_is_answered_at_once() -> None:
