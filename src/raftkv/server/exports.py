@@ -8,14 +8,16 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etcdwire.errors import ApiError, Code
 from raftkv.api.host import SnapshotSource
 from raftkv.server.data_dir import paths
+from raftkv.server.large_files import let_go
 from raftkv.server.snapshots import INCOMING_KEPT_S, INCOMING_PREFIX, SPOOL_PREFIX
-from raftkv.server.writers import WriterError, run_writer
+from raftkv.server.writers import WriterError
 
 if TYPE_CHECKING:
     from raftkv.server.driver import Driver
@@ -52,7 +54,7 @@ class FileSnapshot:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        let_go(self._file.close)
 
 
 class Exports:
@@ -77,12 +79,12 @@ class Exports:
             target = member / f"{PREFIX}{os.getpid()}-{self._number}"
             found: SnapshotSource | ApiError
             try:
-                await run_writer("export", member / "store", target)
+                await self._driver.traffic.writers.run("export", member / "store", target)
                 found = FileSnapshot(target)
             except (OSError, WriterError) as error:
                 found = ApiError(Code.UNAVAILABLE, f"raftkv: cannot write a snapshot: {error}")
             finally:
-                target.unlink(missing_ok=True)
+                let_go(partial(target.unlink, missing_ok=True))
                 self._driver.environment.clear_dead_readers()
         if isinstance(found, ApiError):
             _LOG.warning("%s", found)

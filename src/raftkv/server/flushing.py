@@ -24,6 +24,7 @@ from raftkv.backend.schema import Table
 from raftkv.replica.inputs import Synced
 from raftkv.server.data_dir import StoreView, exchange_stores, paths
 from raftkv.server.disk import FlushBatch, FlushThread, meta_rows
+from raftkv.server.large_files import let_go
 from raftkv.server.pace import Pace, forget_steps
 from raftkv.store.garbage_rows import GarbageRows
 from raftkv.values import Index
@@ -330,7 +331,7 @@ class Flushing:
             shutil.rmtree(member / "store.old", ignore_errors=True)
 
         def drop_aside() -> None:  # not before the exchange is durable, by the first commit
-            driver.loop.run_in_executor(None, drop)
+            let_go(drop)
 
         self._when_committed.append(drop_aside)
         _LOG.info("defragmented: %d bytes before, %d after", before, environment.size_bytes())

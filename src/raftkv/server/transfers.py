@@ -8,6 +8,7 @@ import logging
 import secrets
 import shutil
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from raftkv.api.v3_watch import WatchStream
@@ -18,6 +19,7 @@ from raftkv.raft.messages import Snapshot
 from raftkv.replica.effects import InstallSnapshot, SendSnapshot
 from raftkv.replica.inputs import PeerMessage, SnapshotInstalled, SnapshotSent
 from raftkv.server.data_dir import StoreView, exchange_stores, load_machine, paths
+from raftkv.server.large_files import let_go
 from raftkv.server.pace import Pace
 from raftkv.server.snapshots import (
     SPOOL_PREFIX,
@@ -27,7 +29,7 @@ from raftkv.server.snapshots import (
     adopt,
     send_snapshot,
 )
-from raftkv.server.writers import WriterError, run_writer
+from raftkv.server.writers import WriterError, Writers
 from raftkv.values import Index, MemberId, Term
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class SnapshotTraffic:
         self._driver = driver
         self._sending: set[MemberId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.writers = Writers()
         self._answer: Callable[[bool], None] | None = None
         self.is_installing = False
         self._is_unpacking = False
@@ -79,7 +82,7 @@ class SnapshotTraffic:
             _LOG.warning("snapshot to %x failed: %s", wanted.to, error)
         finally:
             if spool is not None:
-                spool.path.unlink(missing_ok=True)
+                let_go(partial(spool.path.unlink, missing_ok=True))
             self._sending.discard(wanted.to)
             driver.feed(SnapshotSent(wanted.to, index, ok))
 
@@ -90,9 +93,9 @@ class SnapshotTraffic:
         snapshot_id = secrets.token_hex(8)
         path = member / f"{SPOOL_PREFIX}{snapshot_id}"
         try:
-            printed = json.loads(await run_writer("spool", member / "store", path))
+            printed = json.loads(await self.writers.run("spool", member / "store", path))
         except BaseException:
-            path.unlink(missing_ok=True)
+            let_go(partial(path.unlink, missing_ok=True))
             raise
         finally:
             driver.environment.clear_dead_readers()
@@ -127,7 +130,8 @@ class SnapshotTraffic:
             await asyncio.sleep(RETRY_S)
 
     def close(self) -> None:
-        """Stop what is on its way."""
+        """Stop what is on its way, exports as well."""
+        self.writers.stop()
         for task in self._tasks:
             task.cancel()
 
@@ -151,7 +155,7 @@ class SnapshotTraffic:
             return
         self._is_unpacking = True
         try:
-            await run_writer("unpack", incoming.path, directory)
+            await self.writers.run("unpack", incoming.path, directory)
             adopt(directory, driver.cluster_id, driver.member_id, incoming.index)
         except (StorageError, WriterError, OSError) as error:
             _LOG.warning("refused a snapshot of %x: %s", incoming.sender, error)
@@ -159,7 +163,7 @@ class SnapshotTraffic:
             return
         finally:
             self._is_unpacking = False
-            incoming.path.unlink(missing_ok=True)
+            let_go(partial(incoming.path.unlink, missing_ok=True))
         self._answer = answer
         message = Snapshot(incoming.leader_term, incoming.index, incoming.term)
         driver.feed(PeerMessage(incoming.sender, message))
