@@ -42,7 +42,7 @@ from raftkv.raft.messages import (
     TransferRequest,
 )
 from raftkv.raft.settings import RaftSettings
-from raftkv.replica.effects import Effects, Persist, Rejected, Rejection
+from raftkv.replica.effects import Effects, Persist, Rejected, Rejection, Send
 from raftkv.replica.inputs import (
     AskLeases,
     Gone,
@@ -69,7 +69,7 @@ from raftkv.server.disk import LogThread
 from raftkv.server.exports import Exports
 from raftkv.server.flushing import Flushing
 from raftkv.server.notify import Watchdog
-from raftkv.server.peers import Incoming, PeerLink
+from raftkv.server.peers import Incoming, PeerLink, send_all
 from raftkv.server.space import Space
 from raftkv.server.steady_clock import SteadyClock
 from raftkv.server.transfers import SnapshotTraffic
@@ -290,13 +290,18 @@ class Driver:
     def carry_out(self, effects: Effects) -> list[Input]:
         """Do what the replica wants; returns what follows from it at once."""
         follow: list[Input] = []
-        if effects.send:
-            self._send(effects)  # first: followers sync while this member does
+        answers_first = effects.replies and not effects.persist
+        if effects.send and not answers_first:
+            self._send(effects.send)  # followers sync while this member does
         if effects.persist and not self._persist_inline(effects.persist, follow):
             self._log.submit(effects.persist)
         for tokens, results in effects.replies:
             for token, result in zip(tokens, results, strict=True):
                 cast(Token, token).applied(result)
+        if effects.send and answers_first:  # clients wait for these, nobody for what is sent
+            for outlet in self.outlets:
+                outlet.flush()
+            self._send(effects.send)
         for token in effects.reads_ready:
             cast(Token, token).ready()
         for token in effects.membership_done:
@@ -342,27 +347,24 @@ class Driver:
             follow.append(Persisted(self._last_persisted))
         return done
 
-    def _send(self, effects: Effects) -> None:
-        links = self._links
-        used: dict[MemberId, PeerLink] = {}
-        for send in effects.send:
-            link = links.get(send.to)
-            if link is not None:
-                message = send.message
-                if type(message) is Heartbeat:
-                    peer = self.figures.peer(send.to)
-                    peer.beat_sent_at = peer.beat_sent_at or time.monotonic()
-                elif type(message) is Append:
-                    now = time.monotonic()
-                    self.figures.appends_sent.note(now, _size_bytes(message))
-                    peer = self.figures.peer(send.to)
-                    if message.entries and not peer.append_sent_at:
-                        peer.append_sent_at = now
-                        peer.append_last = message.entries[-1].index
-                link.send(message)
-                used[send.to] = link
-        for link in used.values():
-            link.flush()
+    def _send(self, sends: Sequence[Send]) -> None:
+        now = time.monotonic()
+        send_all(self._links, sends)
+        for send in sends:
+            if send.to in self._links:
+                self._note_sent(send, now)
+
+    def _note_sent(self, send: Send, now: float) -> None:
+        message = send.message
+        if type(message) is Heartbeat:
+            peer = self.figures.peer(send.to)
+            peer.beat_sent_at = peer.beat_sent_at or now
+        elif type(message) is Append:
+            self.figures.appends_sent.note(now, _size_bytes(message))
+            peer = self.figures.peer(send.to)
+            if message.entries and not peer.append_sent_at:
+                peer.append_sent_at = now
+                peer.append_last = message.entries[-1].index
 
     def _deliver(self) -> None:
         """Pass what was applied to those who watch."""

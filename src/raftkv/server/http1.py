@@ -145,11 +145,12 @@ class Http1Codec:
         if self._headers.get(b"expect", b"").lower() == b"100-continue" and not self._replies:
             self._output.append(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.touch()
-        method, path, _ = self._target()
-        if b"transfer-encoding" in self._headers and streams_body(method, path):
-            self._is_mid_request = False  # it may take for ever
-            self._feed = Feed()
-            self._serve(b"", self._feed)
+        if b"transfer-encoding" in self._headers:
+            method, path, _ = self._target()
+            if streams_body(method, path):
+                self._is_mid_request = False  # it may take for ever
+                self._feed = Feed()
+                self._serve(b"", self._feed)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""

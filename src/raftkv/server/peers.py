@@ -19,12 +19,13 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from raftkv.api.figures import Figures
 from raftkv.raft.messages import Commit, Message
+from raftkv.replica.effects import Send
 from raftkv.replica.levels import FIRST_LEVEL, LEVEL
 from raftkv.replica.peer_codec import FrameReader, PeerProtocolError, encode_frame
 from raftkv.server.guard import Guard
@@ -243,18 +244,28 @@ class PeerLink(asyncio.Protocol):
             self._host.peer_lost(self._member_id)
         self._retry()
 
-    def send(self, message: Message) -> None:
-        """Gather one message for this turn; dropped when the peer cannot take it."""
+    def send(self, message: Message, frame: bytes = b"") -> bytes:
+        """Gather one message for this turn; dropped when the peer cannot take it.
+
+        Args:
+            message: what to send.
+            frame: the same, encoded for another peer; empty when nobody did that.
+
+        Returns:
+            the frame, if there is one now.
+        """
         if not self._is_accepted:
-            return
+            return frame
         if type(message) is Commit and self._held.hold(message, self._loop.time()):
             if self._held_timer is None:
                 self._held_timer = self._loop.call_later(HELD_S, self._send_held)
-            return
+            return frame
         held = self._held.take_before(message)
         if held is not None:
             self._gathered.append(encode_frame(held))
-        self._gathered.append(encode_frame(message))
+        frame = frame or encode_frame(message)
+        self._gathered.append(frame)
+        return frame
 
     def be_prompt(self) -> None:
         """The peer asked for something: its clients wait for what is committed."""
@@ -303,6 +314,30 @@ class PeerLink(asyncio.Protocol):
             self._task.cancel()
         if self._transport is not None:
             self._transport.close()
+
+
+def send_all(links: Mapping[MemberId, PeerLink], sends: Sequence[Send]) -> None:
+    """Send one step's messages.
+
+    Each member's leave as soon as they are there: the first to have an entry syncs it while the
+    others' are written. A message to several is encoded once.
+    """
+    current: PeerLink | None = None
+    shared: Message | None = None
+    frame = b""
+    for send in sends:
+        link = links.get(send.to)
+        if link is None:
+            continue
+        if link is not current:
+            if current is not None:
+                current.flush()
+            current = link
+        if send.message is not shared:
+            shared, frame = send.message, b""
+        frame = link.send(send.message, frame)
+    if current is not None:
+        current.flush()
 
 
 class PeerConnections:
