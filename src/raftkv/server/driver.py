@@ -61,6 +61,7 @@ from raftkv.replica.leases import LeaseAsks, LeaseQuestion
 from raftkv.replica.step import Replica
 from raftkv.replica.views import FollowerProgress
 from raftkv.server import data_dir
+from raftkv.server.answers import tell_answered, tell_applied, tell_ready
 from raftkv.server.aside import AsideThread
 from raftkv.server.chores import Chores, OwnToken, monotonic_ms
 from raftkv.server.config import Config
@@ -226,6 +227,11 @@ class Driver:
         self.view.view.close()
         self.environment.close()
 
+    def _fail(self, error: Exception) -> None:
+        """End the process before anything follows from a state that must not be."""
+        _LOG.error("a step failed", exc_info=error)
+        self._stop(f"{type(error).__name__}: {error}: files are kept as they are", 1)
+
     def _on_disk(self) -> None:
         os.eventfd_read(self._notify_fd)
         for thread in (self._log, self.flushing.thread):
@@ -233,8 +239,11 @@ class Driver:
                 self._stop(f"disk failure, files are kept as they are: {thread.failure}", 1)
                 return
         finished = self.flushing.thread.finished
-        while finished:
-            finished.popleft()()
+        try:
+            while finished:
+                finished.popleft()()
+        except Exception as error:  # noqa: BLE001 - what followed from this write is not done
+            self._fail(error)
         persisted = self._log.persisted
         if persisted != self._last_persisted:
             self._last_persisted = persisted
@@ -262,6 +271,8 @@ class Driver:
         try:
             while inputs or replica.has_put_off:
                 inputs = self.carry_out(replica.step_many(inputs, may_put_off=bool(inputs)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, half a step is done
+            self._fail(error)
         finally:
             for outlet in outlets:
                 outlet.flush()
@@ -296,18 +307,14 @@ class Driver:
         if effects.persist and not self._persist_inline(effects.persist, follow):
             self._log.submit(effects.persist)
         for tokens, results in effects.replies:
-            for token, result in zip(tokens, results, strict=True):
-                cast(Token, token).applied(result)
+            tell_applied(tokens, results)
         if effects.send and answers_first:  # clients wait for these, nobody for what is sent
             for outlet in self.outlets:
                 outlet.flush()
             self._send(effects.send)
-        for token in effects.reads_ready:
-            cast(Token, token).ready()
-        for token in effects.membership_done:
-            cast(Token, token).ready()
-        for token, answer in effects.lease_answers:
-            cast(Token, token).applied(answer)
+        tell_ready(effects.reads_ready)
+        tell_ready(effects.membership_done)
+        tell_answered(effects.lease_answers)
         for command in effects.propose:
             self.propose(command, OwnToken())
         for rejection in effects.rejected:
@@ -599,7 +606,12 @@ class Driver:
             elif type(message) in _QUESTIONS and sender in self._links:
                 self._links[sender].be_prompt()
             self._inputs.append(PeerMessage(sender, message))
-        self._schedule()
+        if self._is_scheduled:
+            return
+        if len(messages) == 1:  # somebody waits for what follows from it: now, not after others
+            self._turn()
+        else:
+            self._schedule()
 
     def _note_round_trip(self, sender: MemberId) -> None:
         """A heartbeat was answered: the one that waited longest, so a slow peer is not flattered."""

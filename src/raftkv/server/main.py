@@ -103,7 +103,6 @@ class _Daemon:
     def __init__(self, config: Config, given: frozenset[str]) -> None:
         self._config = config
         self._given = given
-        self._exit_code = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: Driver | None = None
         self._groups: list[Connections] = []
@@ -149,7 +148,7 @@ class _Daemon:
             loop.run_until_complete(self._serve(loop, opened, contexts, bound, known))
         finally:
             loop.close()
-        return self._exit_code
+        return 0
 
     async def _serve(
         self,
@@ -287,14 +286,13 @@ class _Daemon:
 
     def _stop_now(self, reason: str, exit_code: int) -> None:
         """The member cannot or may not go on."""
-        if self._is_stopping or self._stopped is None or self._loop is None:
-            return
-        self._is_stopping = True
-        self._exit_code = exit_code
-        if exit_code:
+        if exit_code:  # also while it stops already
             _LOG.error("%s", reason)
             logging.shutdown()
             os._exit(exit_code)  # a disk thread may hang for ever: do not wait for it
+        if self._is_stopping or self._stopped is None or self._loop is None:
+            return
+        self._is_stopping = True
         _LOG.warning("stopping: %s", reason)
         # Those who asked for the removal still get their answer.
         self._loop.call_later(1.0, self._drain)
