@@ -242,7 +242,7 @@ def compare(size: int, loads: list[str], rounds: int) -> list[dict[str, Any]]:
         finally:
             for side in sides.values():
                 side.signal(signal.SIGCONT)
-                side.cluster.__exit__()
+                side.cluster.kill()
     return rows
 
 

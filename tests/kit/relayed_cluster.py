@@ -45,9 +45,9 @@ class RelayedCluster(Cluster):
             (o, member.name) for o in others
         }
 
-    def __exit__(self, *_: object) -> None:
+    def kill(self) -> None:
         for member in self.members:
             if member.process is not None:
                 member.process.send_signal(signal.SIGCONT)
-            member.kill()
+        super().kill()
         self.relays.stop()

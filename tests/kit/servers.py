@@ -21,6 +21,7 @@ from raftkv.replica.levels import LEVEL
 from tests.kit.waiting import wait_for
 
 START_TIMEOUT_S = 20.0
+_TRACEBACK = "Traceback (most recent call last)"
 SOURCES = str(Path(__file__).resolve().parents[2] / "src")
 
 
@@ -135,13 +136,15 @@ class Cluster:
     certificate: tuple[Path, Path] | None = None
     """(certificate, key): each member also serves clients with TLS, see ``secure_url``."""
     members: list[Process] = field(default_factory=list)
+    may_fail: bool = False
+    """Whether a member may log an error of its own code."""
 
     def __enter__(self) -> Cluster:  # noqa: PYI034 - Self needs Python 3.11
         self.make_members([f"m{i}" for i in range(self.size)])
         try:
             self.start_members()
         except BaseException:
-            self.__exit__()  # nobody else will: the block is never entered
+            self.kill()  # nobody else will: the block is never entered
             raise
         return self
 
@@ -182,9 +185,17 @@ class Cluster:
             member.start()
         self.wait_healthy()
 
-    def __exit__(self, *_: object) -> None:
+    def kill(self) -> None:
+        """All members."""
         for member in self.members:
             member.kill()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.kill()
+        if kind is None and not self.may_fail:
+            for member in self.members:
+                text = member.log.read_text(errors="replace") if member.log.exists() else ""
+                assert _TRACEBACK not in text, f"{member.name}: {text[-4000:]}"
 
     @property
     def endpoints(self) -> list[str]:

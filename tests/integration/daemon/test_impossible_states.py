@@ -32,7 +32,7 @@ sys.exit(run(sys.argv[1:]))
 
 
 def test_it_stops_and_begins_again_with_all_that_was_acknowledged(tmp_path: Path) -> None:
-    with Cluster("raftkv", tmp_path, size=3) as cluster:
+    with Cluster("raftkv", tmp_path, size=3, may_fail=True) as cluster:
         member = cluster.members[0]
         usual = member.arguments
         member.stop()
