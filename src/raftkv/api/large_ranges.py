@@ -7,7 +7,8 @@ its messages, merged, are the answer of a Range.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from etcdwire.errors import TIMEOUT, ApiError, Code, RequestError
@@ -71,7 +72,8 @@ class _Steps:
         abort: Callable[[], None],
     ) -> None:
         """Send the rows as they are taken, then finish."""
-        _Sending(self._host, self, sink, send, finish, abort).step()
+        pieces = self.walk.pieces(KEYS_PER_PIECE, BYTES_PER_STEP)
+        _Sending(self._host, self, sink, send, finish, abort, pieces).step()
 
     @property
     def is_lost(self) -> bool:
@@ -88,6 +90,7 @@ class _Steps:
             self._host.call_later(0, self._forget)
 
 
+@dataclass(slots=True)
 class _Sending:
     """The second pass: rows on their way to a client.
 
@@ -95,46 +98,35 @@ class _Sending:
     the collector (``server.garbage``).
     """
 
-    __slots__ = ("_abort", "_finish", "_host", "_pieces", "_send", "_sink", "_steps", "_waited_s")
-
-    def __init__(
-        self,
-        host: Host,
-        steps: _Steps,
-        sink: Sink,
-        send: Callable[[bytes], None],
-        finish: Callable[[], None],
-        abort: Callable[[], None],
-    ) -> None:
-        self._host = host
-        self._steps = steps
-        self._sink = sink
-        self._send = send
-        self._finish = finish
-        self._abort = abort
-        self._pieces = steps.walk.pieces(KEYS_PER_PIECE, BYTES_PER_STEP)
-        self._waited_s = 0.0
+    host: Host
+    steps: _Steps
+    sink: Sink
+    send: Callable[[bytes], None]
+    finish: Callable[[], None]
+    abort: Callable[[], None]
+    pieces: Iterator[bytes]
+    waited_s: float = 0.0
 
     def step(self) -> None:
         """Send one piece if the client takes it; the loop is free until the next."""
-        sink = self._sink
-        if self._steps.is_lost or self._waited_s > STALLED_S or not sink.is_open:
-            self._steps.close()
+        sink = self.sink
+        if self.steps.is_lost or self.waited_s > STALLED_S or not sink.is_open:
+            self.steps.close()
             if sink.is_open:
-                self._abort()
+                self.abort()
             return
         if sink.pending_bytes() > PENDING_BYTES:
-            self._waited_s += RETRY_S
-            self._host.call_later(RETRY_S, self.step)
+            self.waited_s += RETRY_S
+            self.host.call_later(RETRY_S, self.step)
             return
-        self._waited_s = 0.0
-        piece = next(self._pieces, None)
+        self.waited_s = 0.0
+        piece = next(self.pieces, None)
         if piece is None:
-            self._steps.close()
-            self._finish()
+            self.steps.close()
+            self.finish()
             return
-        self._send(piece)
-        self._host.call_later(0, self.step)
+        self.send(piece)
+        self.host.call_later(0, self.step)
 
 
 class Sink(Protocol):

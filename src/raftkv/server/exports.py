@@ -8,14 +8,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etcdwire.errors import ApiError, Code
 from raftkv.api.host import SnapshotSource
 from raftkv.server.data_dir import paths
-from raftkv.server.large_files import let_go
+from raftkv.server.large_files import let_go, remove
 from raftkv.server.snapshots import INCOMING_KEPT_S, INCOMING_PREFIX, SPOOL_PREFIX
 from raftkv.server.writers import WriterError
 
@@ -84,7 +83,7 @@ class Exports:
             except (OSError, WriterError) as error:
                 found = ApiError(Code.UNAVAILABLE, f"raftkv: cannot write a snapshot: {error}")
             finally:
-                let_go(partial(target.unlink, missing_ok=True))
+                remove(target)
                 self._driver.environment.clear_dead_readers()
         if isinstance(found, ApiError):
             _LOG.warning("%s", found)

@@ -8,7 +8,6 @@ import logging
 import secrets
 import shutil
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from raftkv.api.v3_watch import WatchStream
@@ -19,7 +18,7 @@ from raftkv.raft.messages import Snapshot
 from raftkv.replica.effects import InstallSnapshot, SendSnapshot
 from raftkv.replica.inputs import PeerMessage, SnapshotInstalled, SnapshotSent
 from raftkv.server.data_dir import StoreView, exchange_stores, load_machine, paths
-from raftkv.server.large_files import let_go
+from raftkv.server.large_files import remove
 from raftkv.server.pace import Pace
 from raftkv.server.snapshots import (
     SPOOL_PREFIX,
@@ -82,7 +81,7 @@ class SnapshotTraffic:
             _LOG.warning("snapshot to %x failed: %s", wanted.to, error)
         finally:
             if spool is not None:
-                let_go(partial(spool.path.unlink, missing_ok=True))
+                remove(spool.path)
             self._sending.discard(wanted.to)
             driver.feed(SnapshotSent(wanted.to, index, ok))
 
@@ -95,7 +94,7 @@ class SnapshotTraffic:
         try:
             printed = json.loads(await self.writers.run("spool", member / "store", path))
         except BaseException:
-            let_go(partial(path.unlink, missing_ok=True))
+            remove(path)
             raise
         finally:
             driver.environment.clear_dead_readers()
@@ -163,7 +162,7 @@ class SnapshotTraffic:
             return
         finally:
             self._is_unpacking = False
-            let_go(partial(incoming.path.unlink, missing_ok=True))
+            remove(incoming.path)
         self._answer = answer
         message = Snapshot(incoming.leader_term, incoming.index, incoming.term)
         driver.feed(PeerMessage(incoming.sender, message))

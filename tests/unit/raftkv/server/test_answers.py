@@ -30,3 +30,8 @@ def test_the_others_are_answered(caplog: pytest.LogCaptureFixture) -> None:
         tell_ready(tokens)
     assert [token.seen for token in tokens] == [[1, "ready"], [], [], [4, "ready"]]
     assert len(caplog.records) == 4
+
+
+def test_a_missing_result_is_no_bug_of_an_answer() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        tell_applied([Token(), Token()], [1])
